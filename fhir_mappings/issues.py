@@ -60,7 +60,8 @@ class Issue:
 
     def at(self, prefix: str) -> "Issue":
         """The same issue with its expression below `prefix`: `Patient.name` at `Bundle.entry[1].resource` gives
-        `Bundle.entry[1].resource.name`."""
+        `Bundle.entry[1].resource.name`.
+        """
         if self.expression is None:
             return replace(self, expression=prefix)
         _, _, rest = self.expression.partition(".")
@@ -102,7 +103,8 @@ def _to_fhir(issue: Issue, rule_system: str | None) -> dict[str, Any]:
 
 def from_operation_outcome(outcome: dict[str, Any]) -> list[Issue]:
     """The issues of an OperationOutcome; the pair of `to_operation_outcome`. Codes that Sluss never says read as
-    `processing`, because another server may use the whole value set."""
+    `processing`, because another server may use the whole value set.
+    """
     issues = []
     for item in outcome.get("issue", ()):
         details = item.get("details", {})

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -386,3 +385,23 @@ class TaskRecord:
     """ISO instant: Task.restriction.period.end."""
     period: tuple[str, str | None] | None = field(default=None)
     """executionPeriod, for a booked start call."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreatmentPlan:
+    """A treatment as planned at acceptance: the programme, its period and the child Tasks that carry it out."""
+
+    id: str
+    status: str
+    programme: str
+    """Canonical of the programme's PlanDefinition."""
+    title: str
+    patient: Reference
+    referral: Reference
+    author: Reference
+    created: str
+    start: str
+    end: str
+    """ISO dates; the end is the programme's longest duration after the start."""
+    activities: tuple[Reference, ...] = ()
+    description: str = ""

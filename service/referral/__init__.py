@@ -1,0 +1,1 @@
+"""The story: intake, judgement, routing, states and the journey."""
