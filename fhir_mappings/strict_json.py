@@ -1,0 +1,241 @@
+"""JSON as FHIR wants it read and written: strictly, and with every decimal as it was sent.
+
+https://hl7.org/fhir/R4/json.html: UTF-8, property names unique, decimals keep their precision, no `null` but as placeholder.
+What RFC 8259 leaves to the reader (duplicate names, lone surrogates, NaN) is refused here, because two readers that see
+two different referrals in one body are a danger to the patient.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import simplejson
+
+from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.records import Json
+
+MAX_DEPTH = 100
+"""Levels of objects and arrays. A referral Bundle needs about 12; deep nesting is how JSON readers are brought down."""
+
+MAX_NUMBER_LENGTH = 100
+"""Characters of one number. FHIR asks for 18 digits; PostgreSQL and Python's int refuse some thousands."""
+
+MAX_EXPONENT = 308
+"""Largest power of ten, either way: what a peer that reads doubles can hold, so `1e999` is nobody's infinity."""
+
+_ELEMENT_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Refused(Exception):
+    """Carries the Issue out of a callback of the JSON reader."""
+
+    def __init__(self, issue: Issue) -> None:
+        super().__init__(issue.diagnostics)
+        self.issue = issue
+
+
+def parse(body: bytes) -> Json | list[Issue]:
+    """The JSON object in `body`, numbers with a fraction or exponent as `Decimal`; else every reason it is refused.
+
+    Never raises, whatever the bytes. Syntax errors end the reading, so they come alone; duplicate names, forbidden
+    characters and depth are told all at once. Issues carry the FHIRPath of the place where that is known.
+    """
+    if not body.strip():
+        return [error(IssueCode.STRUCTURE, None, "Meddelandet är tomt.", "The body is empty; a JSON object is expected.")]
+    if body.startswith(b"\xef\xbb\xbf"):
+        return [
+            error(
+                IssueCode.STRUCTURE,
+                None,
+                "Meddelandet börjar med en byte order mark (BOM).",
+                "The body starts with a byte order mark; RFC 8259 section 8.1 forbids it.",
+            )
+        ]
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        return [
+            error(
+                IssueCode.STRUCTURE, None, "Meddelandet är inte UTF-8.", f"Not UTF-8: byte {problem.start} is invalid."
+            )
+        ]
+    duplicates: list[tuple[Json, str]] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> Json:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    duplicates.append((members, name))
+                seen.add(name)
+        return members
+
+    try:
+        top = json.loads(
+            text,
+            object_pairs_hook=unique,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=_constant,
+        )
+    except _Refused as refused:
+        return [refused.issue]
+    except json.JSONDecodeError as problem:
+        return [
+            error(
+                IssueCode.STRUCTURE,
+                None,
+                f"Meddelandet är inte giltig JSON (rad {problem.lineno}, tecken {problem.colno}).",
+                f"Not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}.",
+            )
+        ]
+    except RecursionError:
+        return [_too_deep(None)]
+    if not isinstance(top, dict):
+        return [
+            error(
+                IssueCode.STRUCTURE,
+                None,
+                "Meddelandet är inte ett JSON-objekt.",
+                "A JSON object is expected at the top.",
+            )
+        ]
+    if _deeper_than(top, MAX_DEPTH):
+        return [_too_deep(_root(top))]
+    issues = _duplicates(top, duplicates) if duplicates else []
+    # Only an escape can bring in a surrogate or a NUL: raw ones are refused by the decoder and the reader.
+    if "\\u" in text:
+        issues += _forbidden_characters(top)
+    return issues or top
+
+
+def dump(resource: Json) -> str:
+    """Compact JSON text of a resource, characters unescaped, every `Decimal` with the digits it was read with.
+
+    Raises ValueError for a float that is NaN or infinite: JSON has no such numbers.
+    """
+    return simplejson.dumps(
+        resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"), namedtuple_as_object=False
+    )
+
+
+def _integer(literal: str) -> int | Decimal:
+    _measured(literal)
+    # int("-0") would lose the sign that the sender wrote.
+    return Decimal(literal) if literal == "-0" else int(literal)
+
+
+def _decimal(literal: str) -> Decimal:
+    _measured(literal)
+    try:
+        number = Decimal(literal)
+    except InvalidOperation:  # an exponent that decimal itself cannot hold
+        raise _Refused(_number_out_of_range()) from None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or max(abs(number.adjusted()), abs(exponent)) > MAX_EXPONENT:
+        raise _Refused(_number_out_of_range())
+    return number
+
+
+def _measured(literal: str) -> None:
+    if len(literal) > MAX_NUMBER_LENGTH:
+        raise _Refused(_number_out_of_range())
+
+
+def _number_out_of_range() -> Issue:
+    return error(
+        IssueCode.VALUE,
+        None,
+        "Ett tal i meddelandet är för stort, för litet eller för långt.",
+        f"A number has more than {MAX_NUMBER_LENGTH} characters or a power of ten beyond {MAX_EXPONENT}.",
+    )
+
+
+def _constant(literal: str) -> None:
+    raise _Refused(
+        error(
+            IssueCode.VALUE, None, "NaN och Infinity är inte tal i JSON.", f"{literal} is not a JSON number (RFC 8259)."
+        )
+    )
+
+
+def _too_deep(expression: str | None) -> Issue:
+    return error(
+        IssueCode.TOO_COSTLY,
+        expression,
+        f"Meddelandet är nästlat i mer än {MAX_DEPTH} nivåer.",
+        f"Nested deeper than {MAX_DEPTH} levels.",
+    )
+
+
+def _deeper_than(top: Json, limit: int) -> bool:
+    # Level by level, not by recursion: the check must survive what it is there to find.
+    level: list[Any] = [top]
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _root(top: Json) -> str | None:
+    named = top.get("resourceType")
+    return named if isinstance(named, str) and _ELEMENT_NAME.fullmatch(named) else None
+
+
+def _located(node: Any, path: str | None) -> Iterator[tuple[Any, str | None]]:
+    """Every value below and including `node`, with its expression. Depth is bounded before this is called."""
+    yield node, path
+    if isinstance(node, dict):
+        for name, value in node.items():
+            known = path if not _ELEMENT_NAME.fullmatch(name) else name if path is None else f"{path}.{name}"
+            yield from _located(value, known)
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from _located(value, f"{path or ''}[{position}]")
+
+
+def _duplicates(top: Json, found: list[tuple[Json, str]]) -> list[Issue]:
+    # An object that was itself overwritten by a duplicate is no longer in the tree: then the place stays untold.
+    places = {id(node): path for node, path in _located(top, _root(top)) if isinstance(node, dict)}
+    issues = []
+    for members, name in found:
+        spoken = name if _ELEMENT_NAME.fullmatch(name) else "?"
+        issues.append(
+            error(
+                IssueCode.STRUCTURE,
+                places.get(id(members)),
+                f"Egenskapen ”{spoken}” står mer än en gång i samma objekt.",
+                f"Duplicate property '{spoken}' in one object (https://hl7.org/fhir/R4/json.html).",
+            )
+        )
+    return issues
+
+
+def _forbidden_characters(top: Json) -> list[Issue]:
+    issues = []
+    for node, path in _located(top, _root(top)):
+        texts = [node] if isinstance(node, str) else list(node) if isinstance(node, dict) else []
+        if any("\0" in text for text in texts):
+            issues.append(
+                error(IssueCode.VALUE, path, "Texten innehåller ett NUL-tecken.", "A string holds U+0000.")
+            )
+        if any(_SURROGATE.search(text) for text in texts):
+            issues.append(
+                error(
+                    IssueCode.VALUE,
+                    path,
+                    "Texten innehåller ett halvt teckenpar (surrogat).",
+                    "A string holds a lone surrogate, which is no Unicode character.",
+                )
+            )
+    return issues
