@@ -1,0 +1,97 @@
+"""Messages and Task texts in Swedish, filled in from the pack's templates.
+
+A line whose placeholders are all empty falls away, so that one template serves with and without, say, findings.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from fhir_mappings.records import Finding, MessageCategory, StartMode, Team
+from service.packs.model import Pack
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_-]+)\}")
+
+
+def placeholders(template: str) -> frozenset[str]:
+    """The names in braces that a template uses."""
+    return frozenset(_PLACEHOLDER.findall(template))
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with its placeholders replaced. A line that has placeholders, all of them empty, is left out, and
+    so are the blank lines that this leaves doubled. Braces in values stay as they are. Raises KeyError for a name
+    that `values` does not have."""
+    lines: list[str] = []
+    for line in template.strip("\n").split("\n"):
+        named = _PLACEHOLDER.findall(line)
+        if named and not any(values[name] for name in named):
+            continue
+        lines.append(_PLACEHOLDER.sub(lambda found: values[found[1]], line))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def phone(team: Team) -> str:
+    """The team's telephone with its menu choice: `026-157777 (välj …)`."""
+    return f"{team.phone} ({team.phone_menu})" if team.phone_menu else team.phone
+
+
+def finding_lines(findings: Sequence[Finding], *, for_referrer: bool) -> str:
+    """One line per finding, with the passage of the source that it rests on. What only the team may see is left out
+    for the referrer."""
+    told = [finding for finding in findings if not (for_referrer and finding.team_only)]
+    return "\n".join(
+        f"- {finding.text} (”{finding.passage}”)" if finding.passage else f"- {finding.text}" for finding in told
+    )
+
+
+def render(
+    pack: Pack,
+    category: MessageCategory,
+    *,
+    team: Team,
+    programme: str,
+    reference: str,
+    findings: Sequence[Finding] = (),
+    start: StartMode = StartMode.THERAPIST_PHONES,
+    previous_team: Team | None = None,
+    text: str = "",
+) -> str:
+    """The text of a message to the referrer, in Swedish and fit for the record.
+
+    `programme` is the programme's code, `reference` the referrer's own number, `text` what a person has written (the
+    reason, the reply). Findings that only the team may see are never told. Raises KeyError for a programme that the
+    pack does not have.
+    """
+    offered = pack.programmes[programme]
+    shortest, longest = offered.weeks
+    told = finding_lines(findings, for_referrer=True)
+    values = {
+        **_of_team(pack, team),
+        "reference": reference,
+        "programme": offered.title,
+        "weeks": f"{shortest}–{longest}",
+        "previous_team": previous_team.name if previous_team else "",
+        "text": text.strip(),
+        "start": fill(pack.texts[f"start-{start}"], _of_team(pack, team)),
+        "findings": told,
+    }
+    if category is MessageCategory.ACKNOWLEDGEMENT and told:
+        values["findings"] = fill(pack.texts["findings-acknowledged"], {"findings": told})
+    return fill(pack.texts[str(category)], values)
+
+
+def task_text(pack: Pack, name: str, **values: str) -> str:
+    """The description of one of our own Tasks, or another sentence of the pack (`service.packs.vocabulary.SENTENCES`
+    has the names and what each needs). Raises KeyError for an unknown name or a value that is missing."""
+    return fill(pack.texts[name], values)
+
+
+def _of_team(pack: Pack, team: Team) -> dict[str, str]:
+    return {
+        "team": team.name,
+        "phone": phone(team),
+        "seat": team.seat,
+        "demo_link": pack.demo_link or "",
+        "patient_information": pack.patient_information or "",
+        "platform": pack.platform,
+    }
