@@ -1,0 +1,144 @@
+"""What the store gives and takes, as plain records. They know nothing of SQL."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from fhir_mappings.records import Json, Reference
+
+OPEN_STATES = ("requested", "received", "accepted", "in-progress", "on-hold")
+"""Task statuses in which a referral counts as open (contract 7: everything but the four ends)."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, told to clients as 503
+    """The database cannot answer now: not running, too slow, a deadlock, or no free connection. Trying again may help."""
+
+
+class StaleVersion(Exception):  # noqa: N818 - a fact about the request, told to clients as 412
+    """A write expected another version than the one stored (or a create found the id taken). Nothing was written."""
+
+    def __init__(self, references: tuple[Reference, ...]) -> None:
+        super().__init__(f"stored meanwhile by someone else: {', '.join(references)}")
+        self.references = references
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One version of a resource, exactly as stored."""
+
+    type: str
+    id: str
+    version: int
+    last_updated: datetime
+    """Aware, microseconds; the very instant of `meta.lastUpdated`."""
+    body: str
+    """JSON text with `id` and `meta`; what goes out on the wire."""
+    referral_id: str | None = None
+
+    @property
+    def reference(self) -> Reference:
+        """`Type/id`"""
+        return Reference(f"{self.type}/{self.id}")
+
+    @cached_property
+    def content(self) -> Json:
+        """The parsed body (Decimals exact), parsed at first use and shared: not to be changed in place."""
+        parsed: Json = json.loads(self.body, parse_float=Decimal)
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A resource to store. `resource` carries its id; version and lastUpdated are set by the store."""
+
+    resource: Json
+    referral_id: str | None = None
+    expect: int = 0
+    """The version that this one replaces; 0 creates."""
+    indexed_as: tuple[tuple[str, str], ...] = ()
+    """Further (parameter, value) pairs that it is found by, `("subject", "Patient/7")`: for a ServiceRequest whose
+    subject or requester is contained or logical, the stored resources made from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewReferral:
+    """A referral's row as it is first taken in. What is not known yet is set by `Change.update_referral`."""
+
+    id: str
+    organisation: str
+    """HSA-id of the referring organisation."""
+    placer_system: str
+    placer_value: str
+    fingerprint: str
+    patient_key: str
+    """`personnummer|199002222397`"""
+    created_at: datetime
+    programme: str
+    service_request: str
+    """Id (without type) of the ServiceRequest."""
+    patient: str = ""
+    task: str = ""
+    """Id of the current referral Task."""
+    state: str = "requested"
+    verdict: str = ""
+    team: str = ""
+    alerted: tuple[str, ...] = ()
+    unit_reach: str = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferralRow(NewReferral):
+    """A referral's row as stored: the same fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One thing that happened to a referral. Append only; no personal data in `detail` beyond ids."""
+
+    referral_id: str
+    actor: str
+    event: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+    """Set by the store (the transaction's stamp); given when read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When something about a Task is overdue. One per (task_id, kind); setting it again replaces it."""
+
+    referral_id: str
+    task_id: str
+    kind: str
+    due_at: datetime
+    level: int = 0
+    """How many reminders have gone out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of search results."""
+
+    matches: tuple[Stored, ...]
+    includes: tuple[Stored, ...] = ()
+    next: str | None = None
+    """The `_page` token of the next page; None at the end."""
+    total: int | None = None
+    """Only told for `_count=0`."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """The state of jobs and deliveries, for metrics and readiness."""
+
+    waiting: int
+    running: int
+    failed: int
+    oldest_due: datetime | None
+    """When the oldest waiting job was due; None without one."""
+    dead_letters: int
+    overdue_deadlines: int
