@@ -51,7 +51,8 @@ def why_it_does_not_count(resource: Mapping[str, Any], expression: str, name: st
 
 def questions(element: Json, expression: str) -> Iterator[Question]:
     """Every question, in order. Groups and sub-questions are walked through: an item with items of its own and no
-    answer is a group, and a group asks nothing."""
+    answer is a group, and a group asks nothing.
+    """
     for position, item in children(element, "item"):
         here = f"{expression}.item[{position}]"
         answers: list[tuple[str, str, Any]] = []

@@ -107,7 +107,8 @@ def to_fhir_form(form: FormAnswers, canonical: Canonical, subject: Reference) ->
 
 def merged(forms: Iterable[FormAnswers]) -> dict[str, Answer]:
     """One answer per question: the newest form that answered it decides. An undated form counts as the oldest; of two
-    of the same time the later in order decides."""
+    of the same time the later in order decides.
+    """
     answers: dict[str, Answer] = {}
     for form in sorted(forms, key=lambda form: age_order(form.authored)):
         answers.update(form.answers)
@@ -128,7 +129,8 @@ def gravest_suicide_risk(forms: Iterable[FormAnswers]) -> str | None:
 
 def readable_suicide_risk(resource: Json, canonical: Canonical) -> bool:
     """True when the form states an elevated suicide risk in any readable answer, even if it is otherwise refused or
-    unfinished; what was entered in error states nothing."""
+    unfinished; what was entered in error states nothing.
+    """
     if resource.get("status") == "entered-in-error" or not is_referral_form(resource, canonical):
         return False
     return any(
@@ -139,7 +141,7 @@ def readable_suicide_risk(resource: Json, canonical: Canonical) -> bool:
     )
 
 
-def _read(question: Question, canonical: Canonical) -> Answer | None | list[Issue]:
+def _read(question: Question, canonical: Canonical) -> Answer | list[Issue] | None:
     """The answer, None where the question was left open, or what is wrong with it."""
     link_id = question.link_id
     if link_id not in QUESTIONS:

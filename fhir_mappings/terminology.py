@@ -172,6 +172,21 @@ class Canonical:
         return f"{self.base}/StructureDefinition/municipality-code"
 
     @cached_property
+    def phone_menu_extension(self) -> str:
+        """Extension on HealthcareService.telecom: the menu choice that leads to the team."""
+        return f"{self.base}/StructureDefinition/phone-menu"
+
+    @cached_property
+    def internal_post_extension(self) -> str:
+        """Extension on HealthcareService: the number of the region's internal post."""
+        return f"{self.base}/StructureDefinition/internal-post"
+
+    @cached_property
+    def role(self) -> str:
+        """CodeSystem of what the members of a team are (internet-therapist …)."""
+        return self.code_system("ikbt-role")
+
+    @cached_property
     def resource_key(self) -> str:
         """Identifier (or tag) system of our copies on the external server."""
         return self.identifier("resource")
