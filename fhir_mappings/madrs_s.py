@@ -5,7 +5,6 @@ is not finished does not count.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from fhir_mappings.datetimes import age_order
 from fhir_mappings.elements import child, children, codings, text, whole_number
@@ -162,26 +161,6 @@ def newest(ratings: Iterable[MadrsS]) -> MadrsS | None:
 def highest_item_9(ratings: Iterable[MadrsS]) -> int | None:
     """The highest item 9 of all ratings, however old; None where none has items."""
     return max((rating.items[8] for rating in ratings if rating.items is not None), default=None)
-
-
-def readable_item_9(resource: Json, canonical: Canonical) -> int | None:
-    """Item 9 of a rating that may be refused or unfinished otherwise, where a score of 0 to 6 can be read.
-
-    For what is told when a request is refused. What was entered in error says nothing.
-    """
-    if resource.get("status") == "entered-in-error":
-        return None
-    values: list[Any] = []
-    if is_madrs_s_response(resource, canonical):
-        for question in questions(resource, "QuestionnaireResponse"):
-            if question.link_id == ITEMS[8]:
-                values += [value for _, _, value in question.answers]
-    elif is_madrs_s_observation(resource, canonical):
-        for _, code, component in _components(resource, canonical):
-            if code == ITEMS[8]:
-                values.append(_points(component))
-    scores = [score for score in map(whole_number, values) if score in _SCORE]
-    return max((score for score in scores if score is not None), default=None)
 
 
 def _score_of(question: Question, canonical: Canonical) -> int | Issue:

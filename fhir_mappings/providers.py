@@ -1,13 +1,21 @@
-"""Units, roles and teams: Organization, PractitionerRole and HealthcareService, known by HSA-id (contract 3 and 5)."""
+"""Who refers: Organization, PractitionerRole and Practitioner, read to the unit's HSA-id and written back (contract 3).
+
+Whatever is wrong with a requester is said at `ServiceRequest.requester`, the one element that every way of writing it
+has in common.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from fhir_mappings.addresses import municipality_of, to_fhir_address
 from fhir_mappings.elements import child, children, text
-from fhir_mappings.issues import Issue, IssueCode, error
-from fhir_mappings.records import HsaId, Json, Reference, Requester, Team
+from fhir_mappings.issues import Issue, IssueCode, Severity, error, is_error
+from fhir_mappings.records import HsaId, Json, Reference, Requester
 from fhir_mappings.terminology import HSA_SYSTEMS, Canonical, Systems
+
+Lookup = Callable[[str], Json | None]
+"""Finds the resource of a literal reference (`#id`, `urn:uuid:…`, `Type/id`): contained, in the Bundle, or stored."""
 
 _HSA_ID = re.compile(r"[A-Z]{2}[0-9]{10}-[0-9A-Z]{1,18}")
 """Inera, "HSA-id": country, organisation number, hyphen, serial; 31 characters at most; letter case means nothing."""
@@ -15,13 +23,39 @@ _HSA_ID = re.compile(r"[A-Z]{2}[0-9]{10}-[0-9A-Z]{1,18}")
 _NO_REQUESTER = "Remittenten saknas: vi behöver enhetens HSA-id."
 
 
+def resolve_requester(  # noqa: PLR0917 - the referral, how to look around in it, and the region
+    reference: Json,
+    expression: str,
+    lookup: Lookup,
+    roles: Sequence[Json],
+    canonical: Canonical,
+    municipalities: Mapping[str, str],
+) -> tuple[Requester | None, list[Issue]]:
+    """Who refers, and every problem; None where the organisation's HSA-id cannot be read.
+
+    `reference` is ServiceRequest.requester, `expression` its place; `roles` are the PractitionerRoles sent with the
+    referral, of which exactly one must join a Practitioner to an organisation. An identifier in the reference is used
+    where there is no literal reference or nothing is found behind it. Errors have code `required`.
+    """
+    reader = _Reader(expression, lookup, roles, canonical, municipalities)
+    literal = text(reference, "reference")
+    resource = lookup(literal) if literal else None
+    if literal and resource is not None:
+        return reader.resource(resource, literal)
+    if child(reference, "identifier"):
+        return reader.logical(reference, expression)
+    if literal:
+        return None, [_refused(f"{expression}.reference", "Nothing is found behind the reference.")]
+    return None, [_refused(expression, "A requester is a reference to a PractitionerRole or Organization.")]
+
+
 def from_fhir_organization(
     resource: Json, expression: str, canonical: Canonical, municipalities: Mapping[str, str]
 ) -> tuple[Requester | None, list[Issue]]:
     """The unit that an Organization stands for, as a requester without a role; None without an HSA-id."""
-    unit, issues = hsa_id_of(resource, f"{expression}.identifier")
+    unit, issues = _hsa_id(resource, f"{expression}.identifier")
     if unit is None and not issues:
-        issues = [refused_requester(f"{expression}.identifier", no_hsa_id("Organization"))]
+        issues = [_refused(f"{expression}.identifier", _no_hsa_id("Organization"))]
     municipality, unreadable = municipality_of(resource, expression, canonical, municipalities)
     issues += unreadable
     if unit is None:
@@ -55,92 +89,6 @@ def to_fhir_practitioner_role(requester: Requester, organization: Reference) -> 
     return resource
 
 
-def to_fhir_team_role(team: Team, role_id: str, organization: Reference, canonical: Canonical) -> Json:
-    """The PractitionerRole `role_id` of a therapist in the team: what the therapist is, not who."""
-    return {
-        "resourceType": "PractitionerRole",
-        "id": role_id,
-        "active": True,
-        "organization": to_organization_reference(team.hsa_id, organization),
-        "code": [{"coding": [{"system": canonical.role, "code": team.role_code}]}],
-        "healthcareService": [{"reference": f"HealthcareService/{team.id}"}],
-    }
-
-
-def to_fhir_healthcare_service(team: Team, canonical: Canonical, provided_by: Reference) -> Json:
-    """The HealthcareService that a team is on the wire, with its seat and telephone; `provided_by` is the Organization.
-
-    The telephone's menu choice and the internal post number have no element in R4 and stand in extensions of ours.
-    """
-    phone: Json = {"system": "phone", "value": team.phone, "use": "work"}
-    if team.phone_menu:
-        phone["extension"] = [{"url": canonical.phone_menu_extension, "valueString": team.phone_menu}]
-    resource: Json = {"resourceType": "HealthcareService", "id": team.id}
-    if team.internal_post:
-        resource["extension"] = [{"url": canonical.internal_post_extension, "valueString": team.internal_post}]
-    return resource | {
-        "identifier": [{"system": canonical.identifier("team"), "value": team.id}],
-        "active": True,
-        "providedBy": to_organization_reference(team.hsa_id, provided_by),
-        "location": [{"display": team.seat}],
-        "name": team.name,
-        "characteristic": [{"coding": [{"system": canonical.role, "code": team.role_code}]}],
-        "telecom": [phone],
-    }
-
-
-def from_fhir_healthcare_service(
-    resource: Json, expression: str, canonical: Canonical, roles: Sequence[str] = ()
-) -> tuple[Team | None, list[Issue]]:
-    """The team behind a HealthcareService of ours, and what it lacks; the pair of `to_fhir_healthcare_service`.
-
-    The ids of the team's PractitionerRoles are not in it: those point at the HealthcareService, so they are given.
-    """
-    team_id = next(
-        (
-            text(identifier, "value")
-            for _, identifier in children(resource, "identifier")
-            if identifier.get("system") == canonical.identifier("team")
-        ),
-        None,
-    )
-    provided_by = child(child(resource, "providedBy"), "identifier")
-    seat = next((text(location, "display") for _, location in children(resource, "location")), None)
-    phone = next((contact for _, contact in children(resource, "telecom") if contact.get("system") == "phone"), {})
-    role_code = next(
-        (
-            text(coding, "code")
-            for _, characteristic in children(resource, "characteristic")
-            for _, coding in children(characteristic, "coding")
-            if coding.get("system") == canonical.role
-        ),
-        None,
-    )
-    needed = {
-        "identifier": team_id,
-        "providedBy.identifier": text(provided_by, "value"),
-        "location": seat,
-        "name": text(resource, "name"),
-        "telecom": text(phone, "value"),
-        "characteristic": role_code,
-    }
-    missing = [_incomplete(f"{expression}.{element}") for element, value in needed.items() if value is None]
-    if missing:
-        return None, missing
-    team = Team(
-        id=needed["identifier"] or "",
-        name=needed["name"] or "",
-        seat=needed["location"] or "",
-        hsa_id=HsaId(needed["providedBy.identifier"] or ""),
-        phone=needed["telecom"] or "",
-        phone_menu=_extension(phone, canonical.phone_menu_extension),
-        internal_post=_extension(resource, canonical.internal_post_extension),
-        role_code=needed["characteristic"] or "",
-        roles=tuple(roles),
-    )
-    return team, []
-
-
 def to_hsa_identifier(hsa_id: HsaId) -> Json:
     """An HSA-id as HL7 Sweden's base profiles write it (type PRN of v2-0203)."""
     return {
@@ -155,7 +103,7 @@ def to_organization_reference(unit: HsaId, organization: Reference) -> Json:
     return {"reference": organization, "type": "Organization", "identifier": to_hsa_identifier(unit)}
 
 
-def hsa_id_of(resource: Json, expression: str) -> tuple[HsaId | None, list[Issue]]:
+def _hsa_id(resource: Json, expression: str) -> tuple[HsaId | None, list[Issue]]:
     """The one HSA-id among the identifiers, in capitals. None and no issue where there is none; an issue where it
     cannot be one, or where two differ.
     """
@@ -168,33 +116,148 @@ def hsa_id_of(resource: Json, expression: str) -> tuple[HsaId | None, list[Issue
         if _HSA_ID.fullmatch(value):
             found.append(HsaId(value))
         else:
-            issues.append(refused_requester(expression, "The value is not an HSA-id, such as SE2321000198-EX01."))
+            issues.append(_refused(expression, "The value is not an HSA-id, such as SE2321000198-EX01."))
     if len(set(found)) > 1:
-        issues.append(
-            refused_requester(expression, "Several different HSA-ids; one is needed (mark the others as 'old').")
-        )
+        issues.append(_refused(expression, "Several different HSA-ids; one is needed (mark the others as 'old')."))
     return (None, issues) if issues or not found else (found[0], [])
 
 
-def _extension(element: Json, url: str) -> str | None:
-    found = (extension for _, extension in children(element, "extension") if extension.get("url") == url)
-    return next((text(extension, "valueString") for extension in found), None)
-
-
-def no_hsa_id(what: str) -> str:
+def _no_hsa_id(what: str) -> str:
     """Diagnostics for `what` (English) that carries no HSA-id."""
     return f"The {what} has no HSA-id ({Systems.HSA_ID.value})."
 
 
-def refused_requester(expression: str, diagnostics: str) -> Issue:
+def _refused(expression: str, diagnostics: str) -> Issue:
     """The Issue (`required`) that refuses a referral whose unit's HSA-id cannot be read, with why in English."""
     return error(IssueCode.REQUIRED, expression, _NO_REQUESTER, diagnostics)
 
 
-def _incomplete(expression: str) -> Issue:
-    return error(
-        IssueCode.REQUIRED,
-        expression,
-        "Teamets uppgifter är inte fullständiga.",
-        "A team's HealthcareService needs it.",
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The ways in which a requester may be written, around what they all need."""
+
+    expression: str
+    lookup: Lookup
+    roles: Sequence[Json]
+    canonical: Canonical
+    municipalities: Mapping[str, str]
+
+    def resource(self, resource: Json, literal: str) -> tuple[Requester | None, list[Issue]]:
+        """The requester behind a literal reference."""
+        match resource.get("resourceType"):
+            case "Organization":
+                return self._organization(resource)
+            case "PractitionerRole":
+                return self._role(resource)
+            case "Practitioner":
+                return self._practitioner(resource, literal)
+            case other:
+                return None, [self._refused(f"The requester is a {other}, not a PractitionerRole or Organization.")]
+
+    def logical(self, reference: Json, expression: str) -> tuple[Requester | None, list[Issue]]:
+        """The unit of a reference by HSA-id. One that does not say its type is taken to be an organisation's: of a
+        role's or a person's HSA-id alone no organisation could be read.
+        """
+        declared = (text(reference, "type") or "Organization").rsplit("/", 1)[-1]
+        if declared != "Organization":
+            return None, [
+                _refused(
+                    f"{expression}.type",
+                    f"The organisation cannot be read from the identifier of a {declared} alone: refer to an "
+                    "Organization by HSA-id, or send the PractitionerRole.",
+                )
+            ]
+        place = f"{expression}.identifier"
+        unit, issues = _hsa_id({"identifier": [child(reference, "identifier")]}, place)
+        if unit is None:
+            return None, issues or [_refused(place, _no_hsa_id("reference"))]
+        return Requester(unit=unit, unit_name=text(reference, "display")), issues
+
+    def _organization(self, resource: Json) -> tuple[Requester | None, list[Issue]]:
+        requester, issues = from_fhir_organization(resource, "Organization", self.canonical, self.municipalities)
+        return requester, [self._here(issue) for issue in issues]
+
+    def _role(self, role: Json) -> tuple[Requester | None, list[Issue]]:
+        requester, issues = self._organization_of(role)
+        role_id, bad_role = _hsa_id(role, "PractitionerRole.identifier")
+        practitioner, bad_practitioner = self._practitioner_of(role)
+        # What is wrong with the role or the person refuses nothing: the organisation is what the referral needs.
+        issues += [_milder(self._here(issue)) for issue in (*bad_role, *bad_practitioner)]
+        if requester is None:
+            return None, issues
+        return replace(requester, role=role_id, practitioner=practitioner, role_name=_role_name(role)), issues
+
+    def _organization_of(self, role: Json) -> tuple[Requester | None, list[Issue]]:
+        reference = child(role, "organization")
+        literal = text(reference, "reference")
+        organization = self.lookup(literal) if literal else None
+        if organization is not None and organization.get("resourceType") == "Organization":
+            return self._organization(organization)
+        if child(reference, "identifier"):
+            requester, issues = self.logical(reference, "PractitionerRole.organization")
+            return requester, [self._here(issue) for issue in issues]
+        if literal:
+            return None, [self._refused("PractitionerRole.organization.reference: no Organization is found behind it.")]
+        return None, [self._refused("The PractitionerRole names no organization.")]
+
+    def _practitioner_of(self, role: Json) -> tuple[HsaId | None, list[Issue]]:
+        reference = child(role, "practitioner")
+        literal = text(reference, "reference")
+        practitioner = self.lookup(literal) if literal else None
+        if practitioner is not None:
+            return _hsa_id(practitioner, "Practitioner.identifier")
+        return _hsa_id({"identifier": [child(reference, "identifier")]}, "PractitionerRole.practitioner.identifier")
+
+    def _practitioner(self, practitioner: Json, literal: str) -> tuple[Requester | None, list[Issue]]:
+        joining = [
+            role
+            for role in self.roles
+            if child(role, "organization")
+            and role.get("active") is not False
+            and self._is_of(role, practitioner, literal)
+        ]
+        if len(joining) == 1:
+            return self._role(joining[0])
+        how_many = "no PractitionerRole" if not joining else f"{len(joining)} PractitionerRoles"
+        return None, [
+            self._refused(
+                f"The requester is a Practitioner, and {how_many} in the Bundle joins it to an organization; exactly "
+                "one is needed. Better: let the requester be the PractitionerRole."
+            )
+        ]
+
+    def _is_of(self, role: Json, practitioner: Json, literal: str) -> bool:
+        """True when the role is the practitioner's: by the same reference, the same resource, or the same HSA-id."""
+        reference = child(role, "practitioner")
+        written = text(reference, "reference")
+        if written is not None and (written == literal or self.lookup(written) is practitioner):
+            return True
+        named, _ = _hsa_id({"identifier": [child(reference, "identifier")]}, "")
+        known, _ = _hsa_id(practitioner, "")
+        return named is not None and named == known
+
+    def _here(self, issue: Issue) -> Issue:
+        """The issue at the requester, with where it really stands in its diagnostics."""
+        if issue.expression is None or issue.expression.startswith(self.expression):
+            return issue
+        return replace(issue, expression=self.expression, diagnostics=f"{issue.expression}: {issue.diagnostics}")
+
+    def _refused(self, diagnostics: str) -> Issue:
+        return _refused(self.expression, diagnostics)
+
+
+def _role_name(role: Json) -> str | None:
+    for _, code in children(role, "code"):
+        displays = [text(coding, "display") for _, coding in children(code, "coding")]
+        for name in (text(code, "text"), *displays):
+            if name:
+                return name
+    return None
+
+
+def _milder(issue: Issue) -> Issue:
+    if not is_error(issue):
+        return issue
+    return Issue(
+        Severity.WARNING, IssueCode.VALUE, "Rollens HSA-id kunde inte läsas.", issue.diagnostics, issue.expression
     )

@@ -127,20 +127,6 @@ def gravest_suicide_risk(forms: Iterable[FormAnswers]) -> str | None:
     return newest if isinstance(newest, str) else None
 
 
-def readable_suicide_risk(resource: Json, canonical: Canonical) -> bool:
-    """True when the form states an elevated suicide risk in any readable answer, even if it is otherwise refused or
-    unfinished; what was entered in error states nothing.
-    """
-    if resource.get("status") == "entered-in-error" or not is_referral_form(resource, canonical):
-        return False
-    return any(
-        isinstance(value, dict) and value.get("code") == ELEVATED
-        for question in questions(resource, "QuestionnaireResponse")
-        if question.link_id == SUICIDE_RISK
-        for _, _, value in question.answers
-    )
-
-
 def _read(question: Question, canonical: Canonical) -> Answer | list[Issue] | None:
     """The answer, None where the question was left open, or what is wrong with it."""
     link_id = question.link_id
