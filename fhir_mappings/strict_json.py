@@ -1,8 +1,8 @@
 """JSON as FHIR wants it read and written: strictly, and with every decimal as it was sent.
 
-https://hl7.org/fhir/R4/json.html: UTF-8, property names unique, decimals keep their precision, no `null` but as placeholder.
-What RFC 8259 leaves to the reader (duplicate names, lone surrogates, NaN) is refused here, because two readers that see
-two different referrals in one body are a danger to the patient.
+https://hl7.org/fhir/R4/json.html: UTF-8, unique property names, decimals that keep their precision. What RFC 8259 leaves to
+the reader (duplicate names, lone surrogates, NaN) is refused here, because two readers that see two different referrals in
+one body are a danger to the patient.
 """
 
 import json
@@ -25,12 +25,14 @@ MAX_NUMBER_LENGTH = 100
 MAX_EXPONENT = 308
 """Largest power of ten, either way: what a peer that reads doubles can hold, so `1e999` is nobody's infinity."""
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ELEMENT_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_DOUBTFUL_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
-class _Refused(Exception):
-    """Carries the Issue out of a callback of the JSON reader."""
+class _RefusalError(Exception):
+    """Carries an Issue out of a callback of the JSON reader."""
 
     def __init__(self, issue: Issue) -> None:
         super().__init__(issue.diagnostics)
@@ -40,29 +42,64 @@ class _Refused(Exception):
 def parse(body: bytes) -> Json | list[Issue]:
     """The JSON object in `body`, numbers with a fraction or exponent as `Decimal`; else every reason it is refused.
 
-    Never raises, whatever the bytes. Syntax errors end the reading, so they come alone; duplicate names, forbidden
-    characters and depth are told all at once. Issues carry the FHIRPath of the place where that is known.
+    Never raises, whatever the bytes. A syntax error ends the reading, so it comes alone; duplicate names and forbidden
+    characters are told all at once. Issues carry the FHIRPath of the place where that is known.
     """
+    try:
+        text = _decoded(body)
+        duplicates: list[tuple[Json, str]] = []
+        top = _read(text, duplicates)
+    except _RefusalError as refused:
+        return [refused.issue]
+    if not isinstance(top, dict):
+        return [_malformed("Meddelandet är inte ett JSON-objekt.", "A JSON object is expected at the top.")]
+    if _is_deeper_than(top, MAX_DEPTH):
+        return [_too_deep()]
+    issues = _duplicates(top, duplicates) if duplicates else []
+    # Only an escape can bring in a surrogate or a NUL: raw ones are refused by the decoder and the reader.
+    if _DOUBTFUL_ESCAPE.search(text):
+        issues += _forbidden_characters(top)
+    return issues or top
+
+
+def dump(resource: Json) -> str:
+    """Compact JSON text of a resource, characters unescaped, every `Decimal` with the digits it was read with.
+
+    Raises ValueError for a number that is NaN or infinite: JSON has no such numbers.
+    """
+    return simplejson.dumps(
+        resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def dump_text(text: str) -> str:
+    """One JSON string with its quotation marks, escaped as `dump` does."""
+    return simplejson.dumps(text, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _decoded(body: bytes) -> str:
     if not body.strip():
-        return [error(IssueCode.STRUCTURE, None, "Meddelandet är tomt.", "The body is empty; a JSON object is expected.")]
-    if body.startswith(b"\xef\xbb\xbf"):
-        return [
-            error(
-                IssueCode.STRUCTURE,
-                None,
+        raise _RefusalError(_malformed("Meddelandet är tomt.", "The body is empty; a JSON object is expected."))
+    if body.startswith(_BYTE_ORDER_MARK):
+        raise _RefusalError(
+            _malformed(
                 "Meddelandet börjar med en byte order mark (BOM).",
                 "The body starts with a byte order mark; RFC 8259 section 8.1 forbids it.",
             )
-        ]
+        )
     try:
-        text = body.decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError as problem:
-        return [
-            error(
-                IssueCode.STRUCTURE, None, "Meddelandet är inte UTF-8.", f"Not UTF-8: byte {problem.start} is invalid."
-            )
-        ]
-    duplicates: list[tuple[Json, str]] = []
+        raise _RefusalError(
+            _malformed("Meddelandet är inte UTF-8.", f"Not UTF-8: the byte at offset {problem.start} is invalid.")
+        ) from None
+
+
+def _read(text: str, duplicates: list[tuple[Json, str]]) -> Any:
+    """Any JSON value; objects with a name twice are noted in `duplicates` and keep the last value."""
 
     def unique(pairs: list[tuple[str, Any]]) -> Json:
         members = dict(pairs)
@@ -75,75 +112,54 @@ def parse(body: bytes) -> Json | list[Issue]:
         return members
 
     try:
-        top = json.loads(
-            text,
-            object_pairs_hook=unique,
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=_constant,
+        return json.loads(
+            text, object_pairs_hook=unique, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
         )
-    except _Refused as refused:
-        return [refused.issue]
     except json.JSONDecodeError as problem:
-        return [
-            error(
-                IssueCode.STRUCTURE,
-                None,
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise _RefusalError(
+            _malformed(
                 f"Meddelandet är inte giltig JSON (rad {problem.lineno}, tecken {problem.colno}).",
-                f"Not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}.",
+                f"Not JSON: {problem.msg} at {where}.",
             )
-        ]
+        ) from None
     except RecursionError:
-        return [_too_deep(None)]
-    if not isinstance(top, dict):
-        return [
-            error(
-                IssueCode.STRUCTURE,
-                None,
-                "Meddelandet är inte ett JSON-objekt.",
-                "A JSON object is expected at the top.",
-            )
-        ]
-    if _deeper_than(top, MAX_DEPTH):
-        return [_too_deep(_root(top))]
-    issues = _duplicates(top, duplicates) if duplicates else []
-    # Only an escape can bring in a surrogate or a NUL: raw ones are refused by the decoder and the reader.
-    if "\\u" in text:
-        issues += _forbidden_characters(top)
-    return issues or top
-
-
-def dump(resource: Json) -> str:
-    """Compact JSON text of a resource, characters unescaped, every `Decimal` with the digits it was read with.
-
-    Raises ValueError for a float that is NaN or infinite: JSON has no such numbers.
-    """
-    return simplejson.dumps(
-        resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"), namedtuple_as_object=False
-    )
+        raise _RefusalError(_too_deep()) from None
 
 
 def _integer(literal: str) -> int | Decimal:
-    _measured(literal)
+    if len(literal) > MAX_NUMBER_LENGTH:
+        raise _RefusalError(_number_out_of_range())
     # int("-0") would lose the sign that the sender wrote.
     return Decimal(literal) if literal == "-0" else int(literal)
 
 
 def _decimal(literal: str) -> Decimal:
-    _measured(literal)
+    if len(literal) > MAX_NUMBER_LENGTH:
+        raise _RefusalError(_number_out_of_range())
     try:
         number = Decimal(literal)
     except InvalidOperation:  # an exponent that decimal itself cannot hold
-        raise _Refused(_number_out_of_range()) from None
+        raise _RefusalError(_number_out_of_range()) from None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or max(abs(number.adjusted()), abs(exponent)) > MAX_EXPONENT:
-        raise _Refused(_number_out_of_range())
+        raise _RefusalError(_number_out_of_range())
     return number
 
 
-def _measured(literal: str) -> None:
-    if len(literal) > MAX_NUMBER_LENGTH:
-        raise _Refused(_number_out_of_range())
+def _constant(literal: str) -> None:
+    raise _RefusalError(
+        error(
+            IssueCode.VALUE, None, "NaN och Infinity är inte tal i JSON.", f"{literal} is not a JSON number (RFC 8259)."
+        )
+    )
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def _malformed(text: str, diagnostics: str) -> Issue:
+    return error(IssueCode.STRUCTURE, None, text, diagnostics)
 
 
 def _number_out_of_range() -> Issue:
@@ -155,41 +171,28 @@ def _number_out_of_range() -> Issue:
     )
 
 
-def _constant(literal: str) -> None:
-    raise _Refused(
-        error(
-            IssueCode.VALUE, None, "NaN och Infinity är inte tal i JSON.", f"{literal} is not a JSON number (RFC 8259)."
-        )
-    )
-
-
-def _too_deep(expression: str | None) -> Issue:
+def _too_deep() -> Issue:
     return error(
         IssueCode.TOO_COSTLY,
-        expression,
+        None,
         f"Meddelandet är nästlat i mer än {MAX_DEPTH} nivåer.",
         f"Nested deeper than {MAX_DEPTH} levels.",
     )
 
 
-def _deeper_than(top: Json, limit: int) -> bool:
+def _is_deeper_than(top: Json, limit: int) -> bool:
     # Level by level, not by recursion: the check must survive what it is there to find.
     level: list[Any] = [top]
     for _ in range(limit):
         level = [
             child
             for node in level
-            for child in (node.values() if type(node) is dict else node)
-            if type(child) is dict or type(child) is list
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return False
     return True
-
-
-def _root(top: Json) -> str | None:
-    named = top.get("resourceType")
-    return named if isinstance(named, str) and _ELEMENT_NAME.fullmatch(named) else None
 
 
 def _located(node: Any, path: str | None) -> Iterator[tuple[Any, str | None]]:
@@ -197,11 +200,17 @@ def _located(node: Any, path: str | None) -> Iterator[tuple[Any, str | None]]:
     yield node, path
     if isinstance(node, dict):
         for name, value in node.items():
+            # A name that no FHIR element has is not told again: it may hold anything.
             known = path if not _ELEMENT_NAME.fullmatch(name) else name if path is None else f"{path}.{name}"
             yield from _located(value, known)
     elif isinstance(node, list):
         for position, value in enumerate(node):
-            yield from _located(value, f"{path or ''}[{position}]")
+            yield from _located(value, None if path is None else f"{path}[{position}]")
+
+
+def _root(top: Json) -> str | None:
+    named = top.get("resourceType")
+    return named if isinstance(named, str) and _ELEMENT_NAME.fullmatch(named) else None
 
 
 def _duplicates(top: Json, found: list[tuple[Json, str]]) -> list[Issue]:
@@ -226,9 +235,7 @@ def _forbidden_characters(top: Json) -> list[Issue]:
     for node, path in _located(top, _root(top)):
         texts = [node] if isinstance(node, str) else list(node) if isinstance(node, dict) else []
         if any("\0" in text for text in texts):
-            issues.append(
-                error(IssueCode.VALUE, path, "Texten innehåller ett NUL-tecken.", "A string holds U+0000.")
-            )
+            issues.append(error(IssueCode.VALUE, path, "Texten innehåller ett NUL-tecken.", "A string holds U+0000."))
         if any(_SURROGATE.search(text) for text in texts):
             issues.append(
                 error(

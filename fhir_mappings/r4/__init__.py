@@ -1,7 +1,12 @@
-"""Is this FHIR R4? Structure, required bindings and invariants, every problem at once."""
+"""Is this FHIR R4? Structure, types, required bindings, reference targets and invariants, every problem at once.
 
-from fhir_mappings.issues import Issue
-from fhir_mappings.records import Json
+`validate` decides; `definition` tells which elements a type has. fhir.resources is imported by `definitions` alone.
+"""
+
+from fhir_mappings.r4.definitions import Definition, Element, definition, is_resource_type
+from fhir_mappings.r4.validation import validate
+
+__all__ = ["SUPPORTED_TYPES", "Definition", "Element", "definition", "is_resource_type", "prepare", "validate"]
 
 SUPPORTED_TYPES: frozenset[str] = frozenset(
     {
@@ -22,8 +27,19 @@ SUPPORTED_TYPES: frozenset[str] = frozenset(
         "Task",
     }
 )
+"""The types that may be stored (contract 2). Others, as Bundle and Parameters, can be checked but not kept."""
 
 
-def validate(resource: Json, expression: str | None = None) -> list[Issue]:
-    """Every problem of the resource as FHIR R4, each with a FHIRPath expression; an empty list when it is sound."""
-    return []
+def prepare() -> None:
+    """Compiles the definitions of every type that a request may bring, so that the first one is as fast as the next.
+
+    Takes about a second of start-up; without it each type is compiled when it first comes.
+    """
+    seen: set[str] = set()
+    waiting = [*SUPPORTED_TYPES, "Bundle", "OperationOutcome", "Parameters"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name == "Resource":
+            continue
+        seen.add(name)
+        waiting += [element.type_name for element in definition(name).elements.values() if not element.primitive]
