@@ -20,7 +20,7 @@ _STRING = re.compile(r"'(?:\\.|[^'\\])*'")
 _VARIABLE = re.compile(r"%(?:`([^`]+)`|([A-Za-z_][A-Za-z0-9_]*))")
 
 
-class BadCondition(ValueError):
+class BadCondition(ValueError):  # noqa: N818  # said of the condition, not of the error
     """The text is not a FHIRPath expression that can be evaluated."""
 
 
@@ -64,8 +64,9 @@ class _FirstError(ErrorListener):  # type: ignore[misc]  # antlr4 has no types
 
 
 def _refuse_bad_syntax(text: str) -> None:
-    """fhirpathpy mends syntax errors in silence and stops at the end of the first expression (`true rubbish` is
-    `true` to it); here the grammar is asked for the whole text, and the first error counts."""
+    """The library mends syntax errors in silence and stops at the end of the first expression (`true rubbish` is
+    `true` to it); here the grammar is asked for the whole text, and the first error counts.
+    """
     lexer = FHIRPathLexer(InputStream(text))
     parser = FHIRPathParser(CommonTokenStream(lexer))
     for part in (lexer, parser):

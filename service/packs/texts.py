@@ -20,7 +20,8 @@ def placeholders(template: str) -> frozenset[str]:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with its placeholders replaced. A line that has placeholders, all of them empty, is left out, and
     so are the blank lines that this leaves doubled. Braces in values stay as they are. Raises KeyError for a name
-    that `values` does not have."""
+    that `values` does not have.
+    """
     lines: list[str] = []
     for line in template.strip("\n").split("\n"):
         named = _PLACEHOLDER.findall(line)
@@ -36,12 +37,12 @@ def phone(team: Team) -> str:
 
 
 def finding_lines(findings: Sequence[Finding], *, for_referrer: bool) -> str:
-    """One line per finding, with the passage of the source that it rests on. What only the team may see is left out
-    for the referrer."""
+    """One line per finding, with the passage that it rests on where the source speaks of it.
+
+    What only the team may see is left out for the referrer.
+    """
     told = [finding for finding in findings if not (for_referrer and finding.team_only)]
-    return "\n".join(
-        f"- {finding.text} (”{finding.passage}”)" if finding.passage else f"- {finding.text}" for finding in told
-    )
+    return "\n".join(f"- {finding.text}{_quoted(finding)}" for finding in told)
 
 
 def render(
@@ -82,8 +83,14 @@ def render(
 
 def task_text(pack: Pack, name: str, **values: str) -> str:
     """The description of one of our own Tasks, or another sentence of the pack (`service.packs.vocabulary.SENTENCES`
-    has the names and what each needs). Raises KeyError for an unknown name or a value that is missing."""
+    has the names and what each needs). Raises KeyError for an unknown name or a value that is missing.
+    """
     return fill(pack.texts[name], values)
+
+
+def _quoted(finding: Finding) -> str:
+    """The passage as a quotation; a rule without a row in the source has a reason of the pack's, not a passage."""
+    return f" (”{finding.passage}”)" if finding.row else ""
 
 
 def _of_team(pack: Pack, team: Team) -> dict[str, str]:

@@ -70,6 +70,11 @@ SENTENCES: Mapping[str, frozenset[str]] = {
     "reach-letter": frozenset(),
 }
 
+MADRS_S = "madrs-s"
+REFERRAL_FORM = "ikbt-referral"
+NEEDED_QUESTIONNAIRES = (MADRS_S, REFERRAL_FORM)
+"""The Questionnaires that every pack must have: contract 4."""
+
 QUESTION_SAMPLES: Mapping[str, tuple[Any, Any]] = {
     link_id: (codes[0], codes[1]) if codes else (True, False) for link_id, codes in QUESTIONS.items()
 }
@@ -79,7 +84,7 @@ QUESTION_SAMPLES: Mapping[str, tuple[Any, Any]] = {
 def samples(limits: Mapping[str, int]) -> Iterable[Mapping[str, Any]]:
     """Variables to try conditions with: nothing known, then two sets of known values. All names are always there."""
     known = {**FACTS, **QUESTION_SAMPLES}
-    yield {**dict.fromkeys(known, []), **limits}
+    yield {**{name: [] for name in known}, **limits}
     for which in (0, 1):
         yield {**{name: values[which] for name, values in known.items()}, **limits}
 

@@ -19,6 +19,7 @@ def assess(
     today: date,
     open_referral: OpenReferral | None = None,
     extra_findings: Sequence[Finding] = (),
+    *,
     possible_duplicate: bool = False,
 ) -> Assessment:
     """The verdict on a referral by the pack's rules, with its findings gravest first, then in the pack's order.
@@ -27,7 +28,7 @@ def assess(
     `possible_duplicate` that a letter or call without its own number looks like one already here; `extra_findings`
     are those of the route (`choose_route`), which count as the others do.
     """
-    variables = facts(referral, pack, today, open_referral, possible_duplicate)
+    variables = facts(referral, pack, today, open_referral, possible_duplicate=possible_duplicate)
     own = found_by(pack, Stage.ASSESSMENT, referral.programme, variables)
     return judgement([*own, *extra_findings], pack)
 

@@ -1,10 +1,10 @@
 """What is known of a referral on a given day, as the named variables of the pack's conditions. Pure."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
+from fhir_mappings.datetimes import day_in_sweden, has_time, is_day
 from fhir_mappings.madrs_s import highest_item_9, newest
 from fhir_mappings.patient import age_on
 from fhir_mappings.records import MadrsS, Referral
@@ -14,17 +14,13 @@ from service.packs.model import Pack
 OpenReferral = Literal["own", "other"]
 """Whose open referral the patient already has: the same organisation's, or another's."""
 
-SWEDEN = ZoneInfo("Europe/Stockholm")
-"""Days are counted where the patient and the teams are."""
-
-_DAY_LENGTH = len("2026-11-23")
-
 
 def facts(
     referral: Referral,
     pack: Pack,
     today: date,
     open_referral: OpenReferral | None = None,
+    *,
     possible_duplicate: bool = False,
 ) -> dict[str, Any]:
     """Every variable of `service.packs.vocabulary`, the form's questions by linkId and the pack's limits by id.
@@ -85,8 +81,7 @@ def _fitting(referral: Referral, pack: Pack) -> list[str]:
 def _age_days(rating: MadrsS, today: date) -> int | None:
     """Whole days since the patient answered, by the Swedish calendar; None without a full date."""
     answered = rating.answered
-    if answered is None or len(answered) < _DAY_LENGTH:
-        return None
-    if len(answered) == _DAY_LENGTH:
-        return (today - date.fromisoformat(answered)).days
-    return (today - datetime.fromisoformat(answered).astimezone(SWEDEN).date()).days
+    if answered is None or not (is_day(answered) or has_time(answered)):
+        return None  # a year or a month alone does not say how many days ago it was
+    day = day_in_sweden(answered)
+    return (today - day).days if day else None

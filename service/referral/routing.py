@@ -41,7 +41,8 @@ def choose_route(referral: Referral, pack: Pack, today: date, absences: Sequence
 def present_team(wanted: str, absences: Sequence[Absence], today: date) -> tuple[str | None, tuple[str, ...]]:
     """The team that takes new referrals for `wanted` today, and the teams that were passed over, in order. None when
     the substitutes go in a circle or an absent team has none. Of several absences on the day the latest entered
-    counts."""
+    counts.
+    """
     away = {absence.team: absence.substitute for absence in absences if absence.covers(today)}
     passed_over: list[str] = []
     team: str | None = wanted
