@@ -77,8 +77,8 @@ def _text(node: Json, name: str) -> str | None:
 def references(resource: Json) -> Iterator[tuple[str, Json]]:
     """Every Reference element in the resource, contained ones and extensions included, in document order.
 
-    Yields (FHIRPath expression, the element itself): `("ServiceRequest.supportingInfo[1]", {"reference": …})`. A resource of
-    an unknown type has none.
+    Yields (FHIRPath expression, the element itself): `("ServiceRequest.supportingInfo[1]", {"reference": …})`. A
+    resource of an unknown type has none.
     """
     kind = resource.get("resourceType")
     if isinstance(kind, str) and is_resource_type(kind):
@@ -132,17 +132,21 @@ def unresolved_references(bundle: Json) -> list[Issue]:
         for entry in sent
         if entry.resource is not None
         for path, reference in references(entry.resource)
-        if str(reference.get("reference", "")).startswith(("urn:uuid:", "urn:oid:")) and reference["reference"] not in known
+        if _is_urn(reference.get("reference")) and reference["reference"] not in known
     ]
+
+
+def _is_urn(literal: object) -> bool:
+    return isinstance(literal, str) and literal.startswith(("urn:uuid:", "urn:oid:"))
 
 
 def rewrite_references(resource: Json, mapping: Mapping[str, str], full_url: str | None = None) -> Json:
     """The resource with every link that `mapping` knows replaced: fullUrl -> `Type/id`.
 
-    Links are Reference.reference, elements of type uri, url, oid and uuid, and href and src in the narrative; never canonical
-    (https://hl7.org/fhir/R4/http.html#transaction). `full_url` is that of the entry the resource came in: a relative reference
-    is then also looked up under the entry's own base (https://hl7.org/fhir/R4/bundle.html#references). Gives a new dict with
-    the order of members kept; parts without links are shared with the original, which is never changed.
+    Links are Reference.reference, elements of type uri, url, oid and uuid, and href and src in the narrative; never
+    canonical (https://hl7.org/fhir/R4/http.html#transaction). `full_url` is that of the entry the resource came in: a
+    relative reference is then also looked up under the entry's own base (https://hl7.org/fhir/R4/bundle.html#references).
+    The order of members is kept; parts without links are shared with the original, which is never changed.
     """
     kind = resource.get("resourceType")
     if not mapping or not isinstance(kind, str) or not is_resource_type(kind):
@@ -174,7 +178,7 @@ def _base(full_url: str | None) -> str | None:
     if full_url is None or not full_url.startswith(("http://", "https://")):
         return None
     parts = full_url.rsplit("/", 2)
-    return f"{parts[0]}/" if len(parts) == 3 else None  # noqa: PLR2004 - base, type, id
+    return f"{parts[0]}/" if len(parts) == 3 else None
 
 
 def _rewritten(node: Json, kind: Definition, links: _Links) -> Json:
@@ -212,8 +216,9 @@ def _rewritten_member(name: str, value: Any, element: Element, kind: Definition,
 def fingerprint(resources: Sequence[tuple[str | None, Json]]) -> str:
     """SHA-256, in hex, of what was sent: (fullUrl, resource) in order; equal for a retry of the same referral.
 
-    Left out are each resource's own `id` and `meta`; fullUrls, wherever they stand, count as the position of their entry, since
-    a sender may make new ones each time. The order of members does not matter; every digit of a decimal does.
+    Left out are each resource's own `id` and `meta`; fullUrls, wherever they stand, count as the position of their
+    entry, since a sender may make new ones each time. The order of members does not matter; every digit of a decimal
+    does.
     """
     text = simplejson.dumps(
         [{name: value for name, value in resource.items() if name not in ("id", "meta")} for _, resource in resources],
@@ -225,7 +230,7 @@ def fingerprint(resources: Sequence[tuple[str | None, Json]]) -> str:
     )
     positions = {strict_json.dump_text(url)[1:-1]: place for place, (url, _) in enumerate(resources) if url}
     if positions:
-        # Longest first, and not within a longer one: `…/Patient/1` is no part of `…/Patient/12`. NUL cannot occur in JSON text.
+        # Longest first, and not within a longer one: `…/Patient/1` is no part of `…/Patient/12`. JSON has no raw NUL.
         urls = "|".join(re.escape(url) for url in sorted(positions, key=len, reverse=True))
         text = re.sub(rf"(?:{urls})(?![A-Za-z0-9.-])", lambda match: f"\0{positions[match[0]]}\0", text)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -239,8 +244,8 @@ def searchset(
 ) -> str:
     """The JSON text of a searchset, spliced from resources that are serialised already.
 
-    `base_self` is the self link; `entries` are (fullUrl, JSON text of the resource, `match`, `include` or `outcome`), an empty
-    fullUrl for an outcome; `total` is the number of matches on all pages where it is known.
+    `base_self` is the self link; `entries` are (fullUrl, JSON text of the resource, `match`, `include` or `outcome`),
+    an empty fullUrl for an outcome; `total` is the number of matches on all pages where it is known.
     """
     links = [_link("self", base_self)] + ([_link("next", next_url)] if next_url else [])
     parts = ['{"resourceType":"Bundle","type":"searchset"']

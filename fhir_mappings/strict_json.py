@@ -1,8 +1,8 @@
 """JSON as FHIR wants it read and written: strictly, and with every decimal as it was sent.
 
-https://hl7.org/fhir/R4/json.html: UTF-8, unique property names, decimals that keep their precision. What RFC 8259 leaves to
-the reader (duplicate names, lone surrogates, NaN) is refused here, because two readers that see two different referrals in
-one body are a danger to the patient.
+https://hl7.org/fhir/R4/json.html: UTF-8, unique property names, decimals that keep their precision. What RFC 8259
+leaves to the reader (duplicate names, lone surrogates, NaN) is refused here, because two readers that see two different
+referrals in one body are a danger to the patient.
 """
 
 import json
@@ -67,9 +67,7 @@ def dump(resource: Json) -> str:
 
     Raises ValueError for a number that is NaN or infinite: JSON has no such numbers.
     """
-    return simplejson.dumps(
-        resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    return simplejson.dumps(resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def dump_text(text: str) -> str:

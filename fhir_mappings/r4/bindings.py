@@ -1,10 +1,15 @@
 """The codes of R4's required bindings, for the types that Sluss handles; fhir.resources does not check them.
 
-Keys are `Type.element`, backbones by their joined name (`BundleEntryRequest.method`). Each set is R4 4.0.1's value set of the
-page https://hl7.org/fhir/R4/<type>-definitions.html. Bindings to MIME types, languages and currencies are left to syntax.
+Keys are `Type.element`, backbones by their joined name (`BundleEntryRequest.method`). Each set is the value set that R4
+4.0.1 binds on https://hl7.org/fhir/R4/<type>-definitions.html. MIME types, languages and currencies are left to syntax.
 """
 
-RESOURCE_TYPES = frozenset(
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+RESOURCE_TYPES = _codes(
     """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
     BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
@@ -28,13 +33,9 @@ RESOURCE_TYPES = frozenset(
     Substance SubstanceNucleicAcid SubstancePolymer SubstanceProtein SubstanceReferenceInformation
     SubstanceSourceMaterial SubstanceSpecification SupplyDelivery SupplyRequest Task TerminologyCapabilities TestReport
     TestScript ValueSet VerificationResult VisionPrescription
-    """.split()
+    """
 )
 """Every resource type of R4 4.0.1 (https://hl7.org/fhir/R4/resourcelist.html)."""
-
-
-def _codes(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 _GENDER = _codes("male female other unknown")
@@ -44,9 +45,7 @@ _REQUEST_STATUS = _codes("draft active on-hold revoked completed entered-in-erro
 _REQUEST_PRIORITY = _codes("routine urgent asap stat")
 _DAYS = _codes("mon tue wed thu fri sat sun")
 _TIME_UNITS = _codes("s min h d wk mo a")
-_REQUEST_INTENT = _codes(
-    "proposal plan directive order original-order reflex-order filler-order instance-order option"
-)
+_REQUEST_INTENT = _codes("proposal plan directive order original-order reflex-order filler-order instance-order option")
 
 REQUIRED_CODES: dict[str, frozenset[str]] = {
     # Datatypes
@@ -98,9 +97,7 @@ REQUIRED_CODES: dict[str, frozenset[str]] = {
     ),
     "Communication.priority": _REQUEST_PRIORITY,
     "HealthcareServiceAvailableTime.daysOfWeek": _DAYS,
-    "Observation.status": _codes(
-        "registered preliminary final amended corrected cancelled entered-in-error unknown"
-    ),
+    "Observation.status": _codes("registered preliminary final amended corrected cancelled entered-in-error unknown"),
     "Patient.gender": _GENDER,
     "PatientContact.gender": _GENDER,
     "PatientLink.type": _codes("replaced-by replaces refer seealso"),
@@ -110,13 +107,12 @@ REQUIRED_CODES: dict[str, frozenset[str]] = {
     "PlanDefinitionAction.groupingBehavior": _codes("visual-group logical-group sentence-group"),
     "PlanDefinitionAction.precheckBehavior": _codes("yes no"),
     "PlanDefinitionAction.requiredBehavior": _codes("must could must-unless-documented"),
-    "PlanDefinitionAction.selectionBehavior": _codes(
-        "any all all-or-none exactly-one at-most-one one-or-more"
-    ),
+    "PlanDefinitionAction.selectionBehavior": _codes("any all all-or-none exactly-one at-most-one one-or-more"),
     "PlanDefinitionActionCondition.kind": _codes("applicability start stop"),
     "PlanDefinitionActionParticipant.type": _codes("patient practitioner related-person device"),
     "PlanDefinitionActionRelatedAction.relationship": _codes(
-        "before-start before before-end concurrent-with-start concurrent concurrent-with-end after-start after after-end"
+        "before-start before before-end concurrent-with-start concurrent concurrent-with-end after-start "
+        "after after-end"
     ),
     "Practitioner.gender": _GENDER,
     "PractitionerRoleAvailableTime.daysOfWeek": _DAYS,
@@ -156,9 +152,7 @@ REQUIRED_CODES: dict[str, frozenset[str]] = {
     "CapabilityStatementRestInteraction.code": _codes("transaction batch search-system history-system"),
     "CapabilityStatementRestResource.type": RESOURCE_TYPES,
     "CapabilityStatementRestResource.conditionalDelete": _codes("not-supported single multiple"),
-    "CapabilityStatementRestResource.conditionalRead": _codes(
-        "not-supported modified-since not-match full-support"
-    ),
+    "CapabilityStatementRestResource.conditionalRead": _codes("not-supported modified-since not-match full-support"),
     "CapabilityStatementRestResource.referencePolicy": _codes("literal logical resolves enforced local"),
     "CapabilityStatementRestResource.versioning": _codes("no-version versioned versioned-update"),
     "CapabilityStatementRestResourceInteraction.code": _codes(

@@ -6,7 +6,7 @@ text, lose trailing zeros, stop at the first choice error, and cost about three 
 """
 
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
@@ -72,13 +72,17 @@ class Definition:
     """By JSON name, `_name` siblings and every type of a choice included."""
     required: tuple[tuple[str, str], ...]
     """(JSON name, name of its sibling or itself) of elements that must be there."""
-    choices: tuple[tuple[str, frozenset[str], bool], ...] = field(default=())
-    """(name without type, its JSON names, must be there) of each choice of types."""
+    choices: tuple[tuple[str, dict[str, str], bool], ...]
+    """(name without type, JSON name or sibling -> JSON name, must be there) of each choice of types."""
+    is_resource: bool
+
+
+_CHECKABLE = frozenset(name for name in RESOURCE_TYPES - UNLIKE_R4 if f"R4.{name}Type" in FHIR_TYPES_MAPS)
 
 
 def is_resource_type(name: object) -> bool:
     """True when `name` is a type of R4 4.0.1 that can be checked here."""
-    return isinstance(name, str) and name in RESOURCE_TYPES and name not in UNLIKE_R4 and f"R4.{name}Type" in FHIR_TYPES_MAPS
+    return isinstance(name, str) and name in _CHECKABLE
 
 
 @cache
@@ -88,45 +92,47 @@ def definition(name: str) -> Definition:
     model = getattr(import_module(module), class_name)
     elements: dict[str, Element] = {}
     required: list[tuple[str, str]] = []
-    choices: dict[str, tuple[set[str], bool]] = {}
+    choices: dict[str, tuple[dict[str, str], bool]] = {}
     for python_name, info in model.model_fields.items():
         json_name = info.alias or python_name
         # `fhir_comments` is DSTU2's; R4 knows no such property.
         if json_name == "fhir_comments" or json_name.lstrip("_") in R4B_ONLY.get(name, ()):
             continue
         hints = info.json_schema_extra or {}
-        many, type_name, primitive = _typed(info.annotation)
-        sibling = json_name.startswith("_")
-        choice = hints.get("one_of_many")
-        targets = hints.get("enum_reference_types", ())
-        elements[json_name] = Element(
-            json_name,
-            path_name=choice or json_name.lstrip("_"),
-            type_name=type_name,
-            many=many,
-            primitive=primitive,
-            codes=REQUIRED_CODES.get(f"{name}.{json_name}"),
-            targets=frozenset(targets) if targets and _ANY_TARGET not in targets and type_name == "Reference" else None,
-            sibling=sibling,
-        )
-        if choice and not sibling:
-            names, _ = choices.setdefault(choice, (set(), bool(hints["one_of_many_required"])))
-            names.add(json_name)
-        elif not sibling and (info.is_required() or hints.get("element_required")):
-            required.append((json_name, f"_{json_name}" if primitive else json_name))
+        element = elements[json_name] = _element(name, json_name, info.annotation, hints)
+        if hints.get("one_of_many"):
+            names, _ = choices.setdefault(hints["one_of_many"], ({}, bool(hints["one_of_many_required"])))
+            names |= {json_name: json_name, f"_{json_name}": json_name}
+        elif info.is_required() or hints.get("element_required"):
+            required.append((json_name, f"_{json_name}" if element.primitive else json_name))
     if name == "Extension":
-        # R4 lists Meta among the open types, R4B's model of Extension forgot it.
+        # R4 lists Meta among the open types; R4B's model of Extension has it no more.
         elements["valueMeta"] = Element("valueMeta", "value", "Meta", many=False, primitive=False)
-        choices["value"][0].add("valueMeta")
+        choices["value"][0]["valueMeta"] = "valueMeta"
     for choice, (names, _) in choices.items():
-        for each in names:
-            if f"_{each}" in elements:
-                elements[f"_{each}"].path_name = choice
+        for sibling in names.keys() & elements.keys():
+            elements[sibling].path_name = choice
     return Definition(
         name,
         elements,
         tuple(required),
-        tuple((choice, frozenset(names), needed) for choice, (names, needed) in choices.items()),
+        tuple((choice, names, needed) for choice, (names, needed) in choices.items()),
+        is_resource=name in RESOURCE_TYPES,
+    )
+
+
+def _element(owner: str, json_name: str, annotation: typing.Any, hints: dict[str, typing.Any]) -> Element:
+    many, type_name, primitive = _typed(annotation)
+    targets = frozenset(hints.get("enum_reference_types", ())) if type_name == "Reference" else frozenset()
+    return Element(
+        json_name,
+        path_name=json_name.removeprefix("_"),
+        type_name=type_name,
+        many=many,
+        primitive=primitive,
+        codes=REQUIRED_CODES.get(f"{owner}.{json_name}"),
+        targets=targets if targets and _ANY_TARGET not in targets else None,
+        sibling=json_name.startswith("_"),
     )
 
 

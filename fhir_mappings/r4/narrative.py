@@ -7,21 +7,27 @@ import re
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
+_MAX_LENGTH = 1024 * 1024
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 
-_ELEMENTS = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ELEMENTS = _names(
     """
     a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 h3 h4 h5 h6 hr i img li
     ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var
-    """.split()
+    """
 )
 
-_ATTRIBUTES = frozenset(
+_ATTRIBUTES = _names(
     """
-    abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite
-    class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name nowrap rel rev rowspan
-    rules scope shape span src start style summary tabindex title type usemap valign value vspace width
-    """.split()
+    abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset
+    cite class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name nowrap rel rev
+    rowspan rules scope shape span src start style summary tabindex title type usemap valign value vspace width
+    """
 )
 
 _LINKS = frozenset({"href", "src", "cite", "longdesc"})
@@ -33,26 +39,29 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 def is_narrative(value: object) -> bool:
     """True for the text of a `<div>` that R4 allows as narrative; never raises."""
-    if not isinstance(value, str) or len(value) > 1024 * 1024:
+    if not isinstance(value, str) or len(value) > _MAX_LENGTH:
         return False
     # Declarations and processing instructions have no place in a div, and entities could be made to explode.
     if "<!DOCTYPE" in value or "<!ENTITY" in value or "<?" in value:
         return False
     try:
-        div = ElementTree.fromstring(value)
+        div = ElementTree.fromstring(value)  # noqa: S314 - what defusedxml guards against is refused above
     except (ElementTree.ParseError, ValueError):
         return False
-    if div.tag != f"{_XHTML}div":
-        return False
-    content = False
-    for node in div.iter():
-        if not isinstance(node.tag, str) or not node.tag.startswith(_XHTML):
-            return False
-        name = node.tag.removeprefix(_XHTML)
-        if name not in _ELEMENTS or not all(_is_harmless(*attribute) for attribute in node.attrib.items()):
-            return False
-        content = content or name == "img" or bool((node.text or "").strip()) or bool((node.tail or "").strip())
-    return content
+    nodes = list(div.iter())
+    return div.tag == f"{_XHTML}div" and all(map(_is_allowed, nodes)) and any(map(_has_content, nodes))
+
+
+def _is_allowed(node: ElementTree.Element) -> bool:
+    return (
+        node.tag.startswith(_XHTML)
+        and node.tag.removeprefix(_XHTML) in _ELEMENTS
+        and all(_is_harmless(name, value) for name, value in node.attrib.items())
+    )
+
+
+def _has_content(node: ElementTree.Element) -> bool:
+    return node.tag == f"{_XHTML}img" or bool((node.text or "").strip()) or bool((node.tail or "").strip())
 
 
 def _is_harmless(name: str, value: str) -> bool:

@@ -140,8 +140,8 @@ EXPECTED: dict[str, str] = {
 def certainly_before(one: object, other: object) -> bool:
     """True when the whole of `one` lies before the whole of `other`, both FHIR date, dateTime or instant.
 
-    Partial dates are intervals, and a date without offset may be in any zone: what cannot be told is not before. False for
-    anything that is no date.
+    Partial dates are intervals, and a date without offset may be in any zone: what cannot be told is not before. False
+    for anything that is no date.
     """
     if not (_is_date_time(one) and _is_date_time(other)):
         return False
