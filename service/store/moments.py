@@ -42,7 +42,7 @@ def parse_moment(text: str) -> Moment | None:
 
 def instant(moment: datetime) -> str:
     """`moment` as a FHIR instant in UTC with microseconds, as in `meta.lastUpdated`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _covered(part: dict[str, str | None]) -> Moment:

@@ -7,8 +7,9 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from fhir_mappings.issues import Issue, IssueCode, error
 from service.store.moments import Moment, parse_moment
@@ -21,7 +22,6 @@ MAX_VALUES = 200
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LITERAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_COMMA = re.compile(r"(?<!\\)(?:\\\\)*,")
 _RESULT_FORM = frozenset({"_format", "_pretty", "_summary", "_elements", "_total", "_contained"})
 """Parameters about the form of the answer, which is the web's concern; they are passed over here."""
 
@@ -102,7 +102,7 @@ class SearchQuery:
     ignored: tuple[str, ...] = ()
     """Names that were not, when lenient."""
     organisation: str | None = None
-    """Only resources of referrals from this organisation (HSA-id). Set by the caller for its rights, not by a client."""
+    """Only resources of referrals from this organisation (HSA-id). Set for the caller's rights, never by a client."""
     team: str | None = None
     """Only resources of referrals at this team. As `organisation`."""
 
@@ -289,7 +289,7 @@ class _Reader:
         else:
             self.query = replace(self.query, page=(value, id_))
 
-    _special = {
+    _special: ClassVar[dict[str, Callable[["_Reader", str], None]]] = {
         "_id": _ids,
         "_lastUpdated": _last_updated,
         "_sort": _sort,

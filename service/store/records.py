@@ -15,7 +15,7 @@ OPEN_STATES = ("requested", "received", "accepted", "in-progress", "on-hold")
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, told to clients as 503
-    """The database cannot answer now: not running, too slow, a deadlock, or no free connection. Trying again may help."""
+    """The database cannot answer now: not running, too slow, a deadlock, no free connection. Trying again may help."""
 
 
 class StaleVersion(Exception):  # noqa: N818 - a fact about the request, told to clients as 412

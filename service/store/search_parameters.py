@@ -1,7 +1,7 @@
 """The one table of search parameters: what a client may search by, where it lies, and whether it is indexed.
 
-Definitions follow https://hl7.org/fhir/R4/searchparameter-registry.html. A new parameter is a new line here; an `indexed`
-one also needs the rows of resources already stored to be written anew (`search_value`), so it comes with a migration.
+Definitions follow https://hl7.org/fhir/R4/searchparameter-registry.html. A new parameter is a new line here; an
+`indexed` one also needs the rows of stored resources (`search_value`) to be written anew, so it comes with a migration.
 """
 
 from dataclasses import dataclass

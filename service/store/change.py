@@ -1,0 +1,250 @@
+"""Writing: one transaction, and what it leaves behind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+
+from fhir_mappings.records import Json, Reference
+from fhir_mappings.strict_json import dump
+from service.store import statements
+from service.store.connections import Connection, Row
+from service.store.index_values import digest, index_values, indexed
+from service.store.moments import instant
+from service.store.records import Deadline, JournalEntry, NewReferral, ReferralRow, StaleVersion, Stored, Write
+from service.store.view import View, _referral_values
+
+
+class Change(View):
+    """One write transaction. Made by `Store.change()`, which commits it; reads see what it has written.
+
+    Writes are gathered and sent together, before the next read or at the commit, so a StaleVersion comes at the latest
+    when the block of `Store.change()` ends. Raises StoreUnavailable at any call.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._stamp: datetime | None = None
+        self._pending = _Pending()
+        self._written: set[tuple[str, str]] = set()
+        connection.execute("BEGIN", prepare=False)
+
+    def _rows(self, statement: LiteralString | bytes, parameters: Mapping[str, Any]) -> list[Row]:
+        self.flush()
+        return self.connection.execute(statement, parameters).fetchall()
+
+    @property
+    def stamp(self) -> datetime:
+        """The instant of everything that this transaction writes (`meta.lastUpdated`, the journal): later than any
+        given before. Taken at its first use, so use it, and write, only after the referral's row lock.
+        """
+        if self._stamp is None:
+            row = self.connection.execute(statements.STAMP).fetchone()
+            assert row is not None  # noqa: S101 - a SELECT without FROM gives one row
+            self._stamp = row[0]
+        return self._stamp
+
+    # ------------------------------------------------------------ referrals and their locks
+
+    def open_referral(self, new: NewReferral) -> ReferralRow | None:
+        """Takes in a referral under its organisation and placer identifier. None when that is taken: by a committed
+        one, or by a concurrent one, whose end is waited for. On success this transaction holds the row's lock.
+        """
+        values = {name: getattr(new, name) for name in NewReferral.__slots__}
+        values["alerted"] = list(new.alerted)
+        values["placer_key"] = digest(new.organisation, new.placer_system, new.placer_value)
+        row = self.connection.execute(statements.OPEN_REFERRAL, values).fetchone()
+        if row is None:
+            return None
+        if self._stamp is None:
+            (self._stamp,) = row
+        return ReferralRow(*(getattr(new, name) for name in NewReferral.__slots__))
+
+    def lock_referral(self, referral_id: str) -> ReferralRow:
+        """The referral's row, locked until the end of the transaction. Raises KeyError when there is none."""
+        rows = self._rows(statements.LOCK_REFERRAL, {"id": referral_id})
+        if not rows:
+            raise KeyError(referral_id)
+        return ReferralRow(*_referral_values(rows[0]))
+
+    def update_referral(self, referral_id: str, **fields: Any) -> None:
+        """Sets fields of a referral's row, by the names of `ReferralRow`. Raises TypeError for an unknown name."""
+        if unknown := fields.keys() - set(NewReferral.__slots__):
+            raise TypeError(f"a referral has no {', '.join(sorted(unknown))}")
+        self._pending.patches.setdefault(referral_id, {}).update(fields)
+
+    def lock_patient(self, patient_key: str) -> None:
+        """Waits until no other transaction holds this patient's lock, then holds it until the end: two referrals of one
+        patient at the same time see each other.
+        """
+        self.connection.execute(statements.LOCK_PATIENT, {"patient_key": patient_key})
+
+    def claim_natural(self, kind: str, key: str, reference: Reference) -> Reference:
+        """Makes `reference` the one resource that stands for `key`, unless another is or is just becoming it; the one
+        that does. Claim in one order of kinds everywhere, or two transactions may wait for each other.
+        """
+        values = {"kind": kind, "key": indexed(key), "reference": reference}
+        row = self.connection.execute(statements.CLAIM_NATURAL, values).fetchone()
+        if row is not None:
+            return Reference(row[0])
+        return self.natural(kind, [key])[key]
+
+    # ------------------------------------------------------------ what is written
+
+    def write(self, writes: Sequence[Write]) -> list[Stored]:
+        """Stores new versions of resources, in the order given; each as it will be read back.
+
+        `meta.versionId` and `meta.lastUpdated` are set, the rest of `meta` is kept. Raises StaleVersion, now or at the
+        commit, when a resource does not have the version that is expected (0: does not exist).
+        """
+        stored = []
+        last_updated = instant(self.stamp)
+        for write in writes:
+            resource = _with_meta(write.resource, write.expect + 1, last_updated)
+            type_, id_ = resource["resourceType"], resource["id"]
+            if (type_, id_) in self._pending.touched:
+                self.flush()
+            body = dump(resource)
+            self._pending.add(type_, id_, write, resource, body)
+            stored.append(Stored(type_, id_, write.expect + 1, self.stamp, body, write.referral_id))
+        return stored
+
+    def journal(self, entries: Iterable[JournalEntry]) -> None:
+        """Appends to the journal, at the stamp."""
+        self._pending.journal.extend(entries)
+
+    def set_deadlines(self, deadlines: Iterable[Deadline]) -> None:
+        """Sets deadlines, each in the place of an earlier one of its Task and kind."""
+        for deadline in deadlines:
+            self._pending.deadlines[(deadline.task_id, deadline.kind)] = deadline
+
+    def clear_deadlines(self, task_ids: Sequence[str], kinds: Sequence[str] | None = None) -> None:
+        """Takes away the deadlines of Tasks: all, or those of some kinds."""
+        self.flush()
+        values = {"tasks": list(task_ids), "kinds": None if kinds is None else list(kinds)}
+        self.connection.execute(statements.CLEAR_DEADLINES, values)
+
+    def due_deadlines(self, now: datetime, limit: int) -> list[Deadline]:
+        """Up to `limit` deadlines that are due at `now`, earliest first, locked until the end of the transaction; those
+        that another transaction works on are passed over.
+        """
+        return [Deadline(*row) for row in self._rows(statements.DUE_DEADLINES, {"now": now, "limit": limit})]
+
+    def defer(
+        self,
+        name: str,
+        args: Json,
+        *,
+        queueing_lock: str | None = None,
+        lock: str | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Puts a procrastinate job in the queue `default`; it exists if and when this transaction commits.
+
+        One that waits under the same `queueing_lock` is enough: then it is kept back until the commit instead (and
+        brought forward to `at`, if that is earlier). Jobs with the same `lock` never run at the same time.
+        """
+        self._pending.jobs.append((name, dump(args), queueing_lock, lock, at))
+
+    def flush(self) -> None:
+        """Sends what is gathered. Raises StaleVersion."""
+        pending = self._pending
+        if not pending:
+            return
+        self._pending = _Pending()
+        stamp = self.stamp
+        stale: set[tuple[str, str]] = set()
+        if pending.replaced:
+            found = self.connection.execute(statements.REPLACE, pending.replacing(stamp)).fetchall()
+            stale = {(type_, id_) for type_, id_, *_ in pending.replaced} - set(found)
+        if not stale:
+            found = self.connection.execute(statements.ADD, pending.adding(stamp)).fetchall()
+            stale = {(type_, id_) for type_, id_, *_ in pending.created} - set(found)
+        if stale:
+            raise StaleVersion(tuple(Reference(f"{type_}/{id_}") for type_, id_ in sorted(stale)))
+
+    def commit(self) -> None:
+        """Sends what is gathered and ends the transaction. `Store.change()` calls it."""
+        self.flush()
+        self.connection.execute("COMMIT", prepare=False)
+
+    def roll_back(self) -> None:
+        """Ends the transaction without a trace, and lets go of the stamp's lock should an error have left it held."""
+        if not self.connection.closed:
+            try:
+                self.connection.pgconn.exec_(b"ROLLBACK; SELECT pg_advisory_unlock_all()")
+            except psycopg.OperationalError:
+                self.connection.close()
+
+
+class _Pending:
+    """What a transaction has gathered and not yet sent, as the columns of its statements."""
+
+    def __init__(self) -> None:
+        self.created: list[tuple[str, str, str | None, str]] = []
+        self.replaced: list[tuple[str, str, int, str | None, str]] = []
+        self.touched: set[tuple[str, str]] = set()
+        self.index: list[tuple[str, str, str, str, str]] = []
+        self.journal: list[JournalEntry] = []
+        self.patches: dict[str, dict[str, Any]] = {}
+        self.deadlines: dict[tuple[str, str], Deadline] = {}
+        self.jobs: list[tuple[str, str, str | None, str | None, datetime | None]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.touched or self.journal or self.patches or self.deadlines or self.jobs)
+
+    def add(self, type_: str, id_: str, write: Write, resource: Json, body: str) -> None:
+        """Gathers one resource and what it is found by."""
+        if write.expect:
+            self.replaced.append((type_, id_, write.expect, write.referral_id, body))
+        else:
+            self.created.append((type_, id_, write.referral_id, body))
+        self.touched.add((type_, id_))
+        status = resource.get("status")
+        if not isinstance(status, str):
+            status = ""
+        for name, value in index_values(resource, write.indexed_as):
+            self.index.append((type_, name, value, status, id_))
+
+    def replacing(self, stamp: datetime) -> dict[str, Any]:
+        """The parameters of REPLACE."""
+        # In one order everywhere, so that two transactions do not wait for each other.
+        names = ("types", "ids", "expected", "referrals", "bodies")
+        return {"stamp": stamp, **_columns(names, sorted(self.replaced, key=lambda row: row[:2]))}
+
+    def adding(self, stamp: datetime) -> dict[str, Any]:
+        """The parameters of ADD."""
+        told = [(entry.referral_id, entry.actor, entry.event, dump(dict(entry.detail))) for entry in self.journal]
+        due = [(d.task_id, d.kind, d.referral_id, d.due_at, d.level) for d in self.deadlines.values()]
+        patches = [(id_, dump(_as_json(fields))) for id_, fields in self.patches.items()]
+        return {
+            "stamp": stamp,
+            **_columns(("types", "ids", "referrals", "bodies"), self.created),
+            **_columns(("index_types", "index_params", "index_values", "index_statuses", "index_ids"), self.index),
+            **_columns(("told_referrals", "told_actors", "told_events", "told_details"), told),
+            **_columns(("patch_ids", "patches"), patches),
+            **_columns(("due_tasks", "due_kinds", "due_referrals", "due_times", "due_levels"), due),
+            **_columns(("job_names", "job_args", "job_queueing_locks", "job_locks", "job_times"), self.jobs),
+        }
+
+
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    if not rows:
+        return {name: [] for name in names}
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _as_json(fields: Mapping[str, Any]) -> Json:
+    return {
+        name: list(value) if isinstance(value, tuple) else value.isoformat() if isinstance(value, datetime) else value
+        for name, value in fields.items()
+    }
+
+
+def _with_meta(resource: Json, version: int, last_updated: str) -> Json:
+    """The resource with our meta, in FHIR's order: resourceType, id, meta, then the rest as it came."""
+    meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": last_updated}
+    return {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta} | {
+        name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")
+    }

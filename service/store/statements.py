@@ -1,0 +1,169 @@
+# ruff: noqa: S608 - the texts are put together from constants of this file; every value is a parameter
+"""The store's SQL, each statement written once so that PostgreSQL prepares it once. Parameters `%(name)b` go in binary,
+which for arrays costs a fifth of the text form.
+"""
+
+from typing import LiteralString
+
+STORED: LiteralString = "r.type, r.id, r.version, r.last_updated, r.body, r.referral_id"
+"""The columns of a `Stored`, in order, from a resource table called r."""
+
+REFERRAL: LiteralString = (
+    "id, organisation, placer_system, placer_value, fingerprint, patient_key, created_at, programme, service_request,"
+    " patient, task, state, verdict, team, alerted, unit_reach"
+)
+"""The columns of a `ReferralRow`, in order."""
+
+GET: LiteralString = f"SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s"
+
+GET_MANY: LiteralString = f"""
+SELECT {STORED} FROM unnest(%(types)b::text[], %(ids)b::text[]) AS wanted (type, id)
+JOIN resource r ON r.type = wanted.type AND r.id = wanted.id
+"""
+
+VERSION: LiteralString = f"""
+SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s AND r.version = %(version)s
+UNION ALL
+SELECT {STORED} FROM resource_history r WHERE r.type = %(type)s AND r.id = %(id)s AND r.version = %(version)s
+"""
+
+HISTORY: LiteralString = f"""
+SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s
+UNION ALL
+SELECT {STORED} FROM resource_history r WHERE r.type = %(type)s AND r.id = %(id)s
+ORDER BY version DESC
+"""
+
+OF_REFERRAL: LiteralString = f"""
+SELECT {STORED} FROM resource r WHERE r.referral_id = %(referral)s ORDER BY r.last_updated, r.type, r.id
+"""
+
+REFERRAL_BY_ID: LiteralString = f"SELECT {REFERRAL} FROM referral WHERE id = %(id)s"
+
+REFERRAL_BY_PLACER: LiteralString = f"SELECT {REFERRAL} FROM referral WHERE placer_key = %(placer_key)s"
+
+REFERRAL_OF: LiteralString = f"""
+SELECT {REFERRAL} FROM referral
+WHERE id = (SELECT r.referral_id FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s)
+"""
+
+OPEN_REFERRALS: LiteralString = f"""
+SELECT {REFERRAL} FROM referral WHERE patient_key = %(patient_key)s AND state = ANY(%(states)b::text[])
+ORDER BY created_at, id
+"""
+
+NATURAL: LiteralString = "SELECT key, reference FROM natural_key WHERE kind = %(kind)s AND key = ANY(%(keys)b::text[])"
+
+JOURNAL_OF: LiteralString = """
+SELECT referral_id, actor, event, detail, at FROM journal WHERE referral_id = %(referral)s ORDER BY id
+"""
+
+QUEUE_FIGURES: LiteralString = """
+SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'),
+       (SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'),
+       (SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'),
+       (SELECT min(coalesce(j.scheduled_at, (SELECT min(e.at) FROM procrastinate_events e WHERE e.job_id = j.id)))
+        FROM procrastinate_jobs j WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())),
+       (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
+       (SELECT count(*) FROM deadline WHERE due_at <= %(now)s)
+"""
+
+STAMP: LiteralString = "SELECT sluss_stamp()"
+
+OPEN_REFERRAL: LiteralString = f"""
+INSERT INTO referral ({REFERRAL}, placer_key)
+VALUES (%(id)s, %(organisation)s, %(placer_system)s, %(placer_value)s, %(fingerprint)s, %(patient_key)s, %(created_at)s,
+        %(programme)s, %(service_request)s, %(patient)s, %(task)s, %(state)s, %(verdict)s, %(team)s,
+        %(alerted)s::text[], %(unit_reach)s, %(placer_key)s)
+ON CONFLICT (placer_key) DO NOTHING
+RETURNING sluss_stamp()
+"""
+
+LOCK_REFERRAL: LiteralString = f"""
+WITH locked AS MATERIALIZED (SELECT {REFERRAL} FROM referral WHERE id = %(id)s FOR UPDATE)
+SELECT {REFERRAL} FROM locked
+"""
+
+# The second key is the patient's; the first sets these locks apart from others'.
+LOCK_PATIENT: LiteralString = "SELECT pg_advisory_xact_lock(5701, hashtext(%(patient_key)s))"
+
+CLAIM_NATURAL: LiteralString = """
+INSERT INTO natural_key (kind, key, reference) VALUES (%(kind)s, %(key)s, %(reference)s)
+ON CONFLICT (kind, key) DO NOTHING RETURNING reference
+"""
+
+DUE_DEADLINES: LiteralString = """
+SELECT referral_id, task_id, kind, due_at, level FROM deadline WHERE due_at <= %(now)s
+ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+# A row is replaced when it has the version that the writer saw. The stamp must not go back either; an equal one is
+# this transaction's own.
+REPLACE: LiteralString = """
+WITH wanted AS (
+    SELECT * FROM unnest(%(types)b::text[], %(ids)b::text[], %(expected)b::int[], %(referrals)b::text[],
+                         %(bodies)b::text[]) AS w (type, id, expected, referral_id, body)
+), old AS MATERIALIZED (
+    SELECT r.type, r.id, r.version, r.last_updated, r.referral_id, r.body,
+           w.body AS new_body, coalesce(w.referral_id, r.referral_id) AS new_referral_id
+    FROM wanted w JOIN resource r ON r.type = w.type AND r.id = w.id
+    WHERE r.version = w.expected AND r.last_updated <= %(stamp)s
+    FOR UPDATE OF r
+), kept AS (
+    INSERT INTO resource_history (type, id, version, last_updated, referral_id, body)
+    SELECT type, id, version, last_updated, referral_id, body FROM old
+), no_longer_found_by AS (
+    DELETE FROM search_value s USING old WHERE s.type = old.type AND s.id = old.id
+)
+UPDATE resource r
+SET version = old.version + 1, last_updated = %(stamp)s, body = old.new_body, referral_id = old.new_referral_id
+FROM old WHERE r.type = old.type AND r.id = old.id
+RETURNING r.type, r.id
+"""
+
+# Everything else that a transaction leaves behind, in one statement: most changes are this one and a COMMIT.
+ADD: LiteralString = f"""
+WITH created AS (
+    INSERT INTO resource (type, id, version, last_updated, referral_id, body)
+    SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body
+    FROM unnest(%(types)b::text[], %(ids)b::text[], %(referrals)b::text[], %(bodies)b::text[])
+         AS w (type, id, referral_id, body)
+    ON CONFLICT DO NOTHING
+    RETURNING type, id
+), found_by AS (
+    INSERT INTO search_value (type, param, value, status, last_updated, id)
+    SELECT w.type, w.param, w.value, w.status, %(stamp)s, w.id
+    FROM unnest(%(index_types)b::text[], %(index_params)b::text[], %(index_values)b::text[],
+                %(index_statuses)b::text[], %(index_ids)b::text[]) AS w (type, param, value, status, id)
+), told AS (
+    INSERT INTO journal (referral_id, at, actor, event, detail)
+    SELECT w.referral_id, %(stamp)s, w.actor, w.event, w.detail::jsonb
+    FROM unnest(%(told_referrals)b::text[], %(told_actors)b::text[], %(told_events)b::text[], %(told_details)b::text[])
+         AS w (referral_id, actor, event, detail)
+), patched AS (
+    UPDATE referral r SET ({REFERRAL}) = (
+        SELECT {REFERRAL} FROM jsonb_populate_record(r, w.patch::jsonb)
+    )
+    FROM unnest(%(patch_ids)b::text[], %(patches)b::text[]) AS w (patch_id, patch)
+    WHERE r.id = w.patch_id
+), due AS (
+    INSERT INTO deadline (task_id, kind, referral_id, due_at, level)
+    SELECT w.task_id, w.kind, w.referral_id, w.due_at, w.level
+    FROM unnest(%(due_tasks)b::text[], %(due_kinds)b::text[], %(due_referrals)b::text[], %(due_times)b::timestamptz[],
+                %(due_levels)b::int[]) AS w (task_id, kind, referral_id, due_at, level)
+    ON CONFLICT (task_id, kind) DO UPDATE
+    SET referral_id = excluded.referral_id, due_at = excluded.due_at, level = excluded.level
+), deferred AS MATERIALIZED (
+    SELECT sluss_defer(w.name, w.args::jsonb, w.queueing_lock, w.lock, w.due)
+    FROM unnest(%(job_names)b::text[], %(job_args)b::text[], %(job_queueing_locks)b::text[], %(job_locks)b::text[],
+                %(job_times)b::timestamptz[]) AS w (name, args, queueing_lock, lock, due)
+)
+SELECT type, id FROM created
+UNION ALL
+SELECT NULL, NULL FROM deferred
+"""
+
+CLEAR_DEADLINES: LiteralString = """
+DELETE FROM deadline
+WHERE task_id = ANY(%(tasks)b::text[]) AND (%(kinds)b::text[] IS NULL OR kind = ANY(%(kinds)b::text[]))
+"""

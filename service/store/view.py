@@ -1,0 +1,126 @@
+"""Reading what is stored."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+from fhir_mappings.records import Reference
+from service.store import statements
+from service.store.connections import Connections, Row
+from service.store.index_values import digest, indexed
+from service.store.query import SearchQuery
+from service.store.records import OPEN_STATES, JournalEntry, Page, QueueFigures, ReferralRow, Stored
+from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
+
+
+class View:
+    """Reads; every call is on its own and sees what was committed before it. Raises StoreUnavailable."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def _rows(self, statement: LiteralString | bytes, parameters: Mapping[str, Any]) -> list[Row]:
+        with self._connections.connection() as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def get(self, type_: str, id_: str) -> Stored | None:
+        """The current version of a resource."""
+        return _first(self._rows(statements.GET, {"type": type_, "id": id_}))
+
+    def get_many(self, references: Iterable[str]) -> dict[Reference, Stored]:
+        """The current versions of `Type/id` references; those that are not stored are left out."""
+        pairs = [reference.partition("/") for reference in dict.fromkeys(references)]
+        if not pairs:
+            return {}
+        wanted = {"types": [type_ for type_, _, _ in pairs], "ids": [id_ for _, _, id_ in pairs]}
+        found = [Stored(*row) for row in self._rows(statements.GET_MANY, wanted)]
+        return {stored.reference: stored for stored in found}
+
+    def version(self, type_: str, id_: str, version: int) -> Stored | None:
+        """One version of a resource, current or not."""
+        if not 0 < version < 2**31:
+            return None
+        return _first(self._rows(statements.VERSION, {"type": type_, "id": id_, "version": version}))
+
+    def history(self, type_: str, id_: str) -> list[Stored]:
+        """All versions of a resource, newest first; empty when there is none."""
+        return [Stored(*row) for row in self._rows(statements.HISTORY, {"type": type_, "id": id_})]
+
+    def of_referral(self, referral_id: str) -> list[Stored]:
+        """The current version of everything that was stored under a referral, oldest change first."""
+        return [Stored(*row) for row in self._rows(statements.OF_REFERRAL, {"referral": referral_id})]
+
+    def search(self, query: SearchQuery) -> Page:
+        """One page of what `query` asks for, with its includes.
+
+        Filtered or sorted by `_lastUpdated`, it shows only what can no longer be overtaken by a write transaction that
+        is still open, so that a poller who goes on from the last stamp it saw misses nothing.
+        """
+        statement = statement_for(query)
+        if query.by_last_updated:
+            # By itself and first: what is settled must be known before the rows are looked at.
+            ((statement.parameters["settled"],),) = self._rows(SETTLED_UNTIL, {})
+        rows = self._rows(statement.sql, statement.parameters)
+        if query.count == 0:
+            return Page((), total=rows[0][0])
+        matches, token = page_of(query, rows)
+        wanted = includes_of(query, matches)
+        if wanted is None:
+            return Page(matches, next=token)
+        found = {
+            stored.reference: stored for stored in (Stored(*row) for row in self._rows(wanted.sql, wanted.parameters))
+        }
+        for stored in matches:
+            found.pop(stored.reference, None)
+        return Page(matches, tuple(found.values()), token)
+
+    def referral(self, referral_id: str) -> ReferralRow | None:
+        """A referral's row."""
+        return _first_referral(self._rows(statements.REFERRAL_BY_ID, {"id": referral_id}))
+
+    def referral_by_placer(self, organisation: str, system: str, value: str) -> ReferralRow | None:
+        """The referral that an organisation has sent under its own number."""
+        key = digest(organisation, system, value)
+        return _first_referral(self._rows(statements.REFERRAL_BY_PLACER, {"placer_key": key}))
+
+    def referral_of(self, type_: str, id_: str) -> ReferralRow | None:
+        """The referral that a resource was stored under."""
+        return _first_referral(self._rows(statements.REFERRAL_OF, {"type": type_, "id": id_}))
+
+    def open_referrals(self, patient_key: str) -> list[ReferralRow]:
+        """The referrals of a patient that are not at an end, oldest first, from whichever organisation."""
+        rows = self._rows(statements.OPEN_REFERRALS, {"patient_key": patient_key, "states": list(OPEN_STATES)})
+        return [ReferralRow(*row) for row in map(_referral_values, rows)]
+
+    def natural(self, kind: str, keys: Sequence[str]) -> dict[str, Reference]:
+        """The resources that stand for `keys` of a kind (`claim_natural`); keys that nobody claimed are left out."""
+        by_row = {indexed(key): key for key in keys}
+        rows = self._rows(statements.NATURAL, {"kind": kind, "keys": list(by_row)})
+        return {by_row[key]: Reference(reference) for key, reference in rows}
+
+    def journal_of(self, referral_id: str) -> list[JournalEntry]:
+        """What has happened to a referral, oldest first."""
+        return [JournalEntry(*row) for row in self._rows(statements.JOURNAL_OF, {"referral": referral_id})]
+
+    def queue_figures(self, now: datetime) -> QueueFigures:
+        """How many jobs wait, run and have failed, and what is overdue at `now`."""
+        (row,) = self._rows(statements.QUEUE_FIGURES, {"now": now})
+        return QueueFigures(*row)
+
+
+def _stored(row: Row) -> Stored:
+    return Stored(*row)
+
+
+def _first(rows: list[Row]) -> Stored | None:
+    return Stored(*rows[0]) if rows else None
+
+
+def _referral_values(row: Row) -> Row:
+    """The columns with `alerted` as the tuple that the record holds."""
+    *before, alerted, unit_reach = row
+    return (*before, tuple(alerted), unit_reach)
+
+
+def _first_referral(rows: list[Row]) -> ReferralRow | None:
+    return ReferralRow(*_referral_values(rows[0])) if rows else None
