@@ -75,7 +75,7 @@ def _icd_10_codes(concept: Json, expression: str) -> Iterator[tuple[str, str]]:
     """(expression, code as written) of each coding in ICD-10-SE; other systems' codes are no diagnoses to Sluss."""
     for position, coding in children(concept, "coding"):
         code = text(coding, "code")
-        if coding.get("system") in ICD_10_SE_SYSTEMS and code is not None:
+        if text(coding, "system") in ICD_10_SE_SYSTEMS and code is not None:
             yield f"{expression}.coding[{position}].code", code
 
 

@@ -110,7 +110,7 @@ def _hsa_id(resource: Json, expression: str) -> tuple[HsaId | None, list[Issue]]
     found: list[HsaId] = []
     issues: list[Issue] = []
     for _, identifier in children(resource, "identifier"):
-        if identifier.get("system") not in HSA_SYSTEMS or identifier.get("use") == "old":
+        if text(identifier, "system") not in HSA_SYSTEMS or identifier.get("use") == "old":
             continue
         value = (text(identifier, "value") or "").strip().upper()
         if _HSA_ID.fullmatch(value):
