@@ -5,6 +5,7 @@ the wrong shape reads as absent here; the R4 check is the one that says so.
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from fhir_mappings.records import Json
@@ -42,12 +43,15 @@ def codings(element: Mapping[str, Any], name: str) -> list[tuple[str | None, str
     return [(text(coding, "system"), text(coding, "code")) for _, coding in children(child(element, name), "coding")]
 
 
+_LARGEST = 2**31
+"""FHIR's integer ends here; and a decimal such as 1e999999999 must not be written out as an int."""
+
+
 def whole_number(value: object) -> int | None:
     """A JSON number without a fraction as int (`23`, `23.0`); None for anything else, booleans included."""
-    if isinstance(value, bool) or value is None or isinstance(value, str | list | dict):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
-        number = int(value)  # type: ignore[call-overload]  # int, float or Decimal
-    except (ValueError, OverflowError, TypeError):  # NaN, Infinity
+        return int(value) if -_LARGEST <= value < _LARGEST and int(value) == value else None
+    except ArithmeticError:  # a Decimal NaN cannot be compared
         return None
-    return int(number) if number == value else None
