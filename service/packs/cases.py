@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fhir_mappings.records import StartMode, Verdict
 from service.packs.loading import SHIPPED, folder_of
 from service.packs.model import Absence
 from service.packs.reading import Problem, Section, open_toml, unknown
+from service.packs.vocabulary import OpenReferral
 
 FIXTURES = SHIPPED.parents[1] / "fixtures"
 """The cases of shipped packs."""
-
-OpenReferral = Literal["own", "other"]
 
 
 class Way(StrEnum):

@@ -97,12 +97,10 @@ def check(
 
 def _mismatches(case: Case, trial: Trial | None) -> list[Mismatch]:
     expected = case.expected
-    if trial is None or expected.refused:
-        if (trial is None) == expected.refused:
-            return []
-        return [
-            Mismatch(case.name, "it", *("refused", "received")[:: 1 if expected.refused else -1]),
-        ]
+    if trial is None:
+        return [] if expected.refused else [Mismatch(case.name, "it", "received", "refused")]
+    if expected.refused:
+        return [Mismatch(case.name, "it", "refused", "received")]
     assessment, route = trial.assessment, trial.route
     pairs: list[tuple[str, object, object]] = [
         ("verdict", expected.verdict, assessment.verdict),

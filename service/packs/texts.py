@@ -22,13 +22,13 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     so are the blank lines that this leaves doubled. Braces in values stay as they are. Raises KeyError for a name
     that `values` does not have.
     """
-    lines: list[str] = []
-    for line in template.strip("\n").split("\n"):
+    kept = []
+    for line in template.split("\n"):
         named = _PLACEHOLDER.findall(line)
-        if named and not any(values[name] for name in named):
-            continue
-        lines.append(_PLACEHOLDER.sub(lambda found: values[found[1]], line))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+        if not named or any(values[name] for name in named):
+            kept.append(line)
+    shape = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], shape)
 
 
 def phone(team: Team) -> str:

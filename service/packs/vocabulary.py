@@ -7,10 +7,13 @@ first patient comes.
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from fhir_mappings.records import MessageCategory
 from fhir_mappings.referral_form import QUESTIONS
+
+OpenReferral = Literal["own", "other"]
+"""Whose open referral the patient already has: the same organisation's, or another's."""
 
 FACTS: Mapping[str, tuple[Any, Any]] = {
     # name: two values of the kind that it has

@@ -10,7 +10,8 @@ from typing import Any
 from fhir_mappings.records import Assessment, Finding, Referral, Verdict
 from service.packs.model import Outcome, Pack, Rule, Stage
 from service.packs.texts import fill
-from service.referral.facts import OpenReferral, facts, told
+from service.packs.vocabulary import OpenReferral
+from service.referral.facts import facts, told
 
 
 def assess(

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from fhir_mappings.datetimes import day_in_sweden, has_time, is_day
+from fhir_mappings.identity import age_on
 from fhir_mappings.madrs_s import highest_item_9, newest
-from fhir_mappings.patient import age_on
 from fhir_mappings.records import MadrsS, Referral
 from fhir_mappings.referral_form import QUESTIONS, SUICIDE_RISK, gravest_suicide_risk, merged
 from service.packs.model import Pack
-
-OpenReferral = Literal["own", "other"]
-"""Whose open referral the patient already has: the same organisation's, or another's."""
+from service.packs.vocabulary import OpenReferral
 
 
 def facts(
