@@ -66,4 +66,5 @@ def store(_session_store: Store) -> Store:
         ).fetchone()
         assert tables is not None
         connection.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY CASCADE".encode())
+        connection.execute("SELECT setval('sluss_stamp_floor', 0)")
     return _session_store
