@@ -1,8 +1,8 @@
 """What elements each FHIR type has, read once from fhir.resources. The only import of that package.
 
 fhir.resources 8 has no R4 package; its R4B models are the source, and where R4B and R4 4.0.1 differ for the types that
-Sluss handles, R4 is put back here. The models themselves are never instantiated: they read `"yes"` as true and `1` as
-text, lose trailing zeros, stop at the first choice error, and cost about three times as much as walking the tables.
+Sluss handles, R4 is put back here. The models are never instantiated: they read `"yes"` as true and null as absent, lose
+trailing zeros, raise KeyError for an unknown resource type, and cost about seven times as much as walking these tables.
 """
 
 import typing

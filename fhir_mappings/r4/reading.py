@@ -45,5 +45,7 @@ def codings(concept: Any) -> set[tuple[str, str]]:
 
 
 def number(value: Any) -> Decimal | int | float | None:
-    """The number, or None for anything else."""
-    return value if isinstance(value, Decimal | int | float) and not isinstance(value, bool) else None
+    """The number, or None for anything else; also for a Decimal NaN, which raises when it is compared."""
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

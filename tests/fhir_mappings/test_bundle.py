@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fhir_mappings import bundle, strict_json
 from fhir_mappings.records import Json
-from tests.fhir_mappings.r4.samples import referral_bundle
+from tests.fhir_mappings.r4.samples import referral_bundle, url
 
 PATIENT = "urn:uuid:00000000-0000-4000-8000-000000000001"
 
@@ -144,6 +144,17 @@ def test_every_link_of_a_referral_is_rewritten() -> None:
     mapping = {e.full_url: f"Type/{e.position}" for e in bundle.entries(sent) if e.full_url}
     rewritten = [bundle.rewrite_references(e.resource, mapping) for e in bundle.entries(sent) if e.resource]
     assert "urn:uuid:" not in strict_json.dump({"all": rewritten})
+
+
+@given(st.sets(st.integers(1, 10)))
+def test_rewriting_there_and_back_gives_what_was_sent(some: set[int]) -> None:
+    mapping = {url(number): f"Patient/{number}" for number in some}
+    back = {local: full_url for full_url, local in mapping.items()}
+    for entry in bundle.entries(referral_bundle()):
+        sent = entry.resource or {}
+        told = bundle.rewrite_references(sent, mapping)
+        assert not mapping.keys() & {reference.get("reference") for _, reference in bundle.references(told)}
+        assert bundle.rewrite_references(told, back) == sent
 
 
 # ---------------------------------------------------------------- the same content
