@@ -1,7 +1,7 @@
 """What elements each FHIR type has, read once from fhir.resources. The only import of that package.
 
 fhir.resources 8 has no R4 package; its R4B models are the source, and where R4B and R4 4.0.1 differ for types that
-Sluss handles, R4 is put back here. The models are never instantiated: they read `"yes"` as true and null as absent, lose
+Sluss handles, R4 is put back. The models are never instantiated: they read `"yes"` as true and null as absent, lose
 trailing zeros, raise KeyError for an unknown resource type, and cost about seven times as much as walking these tables.
 """
 
