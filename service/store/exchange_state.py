@@ -1,0 +1,221 @@
+"""What the exchange with the external server remembers: attempts, dead letters, and the copies over there.
+
+Mutual exclusion is a session advisory lock and not a row lock, so that nothing waits for an HTTP call: no transaction
+is open while one is under way, writers never touch these rows, and vacuum is not held up.
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from fhir_mappings.records import Json, Reference
+from service.store import exchange_statements as statements
+from service.store.connections import EXCHANGE, Connection, Connections
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What is known of one resource's copy on the external server."""
+
+    reference: Reference
+    """Ours, `Type/id`."""
+    remote_id: str
+    remote_version: str | None = None
+    """Its version there, for `If-Match`; None when that server told none."""
+    acknowledged: int = 0
+    """The version of ours that it shows; 0 when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRow:
+    """How the delivery of one referral stands."""
+
+    referral_id: str
+    attempts: int = 0
+    """Failed attempts since the last success."""
+    next_attempt_at: datetime | None = None
+    last_error: Json | None = None
+    """Codes and words of ours: reason, status, issues, at."""
+    dead_at: datetime | None = None
+    """When it was given up; it waits for a person."""
+    delivered_at: datetime | None = None
+    unanswered_since: datetime | None = None
+    """When something was sent whose answer is not known: look there before sending again."""
+
+
+class ExchangeState:
+    """The exchange's own way to the database; may be shared by threads.
+
+    Its connections carry `application_name` `sluss-exchange`, so that one that is held during an HTTP call never counts
+    as a writer. Every method raises StoreUnavailable when the database cannot answer.
+    """
+
+    def __init__(self, url: str, size: int = 12, lock_wait: timedelta = timedelta(seconds=8)) -> None:
+        """At most `size` connections; a lock that somebody else holds is waited for `lock_wait` at most."""
+        self._connections = Connections(url, EXCHANGE, size, wait=30)
+        self._lock_wait = lock_wait
+
+    def close(self) -> None:
+        """Closes what is idle."""
+        self._connections.close()
+
+    @contextmanager
+    def held(self, *names: str) -> Iterator["Held | None"]:
+        """Hold the named locks until the block ends, on one connection; None when somebody else kept one for too long.
+
+        A lock ends with its connection, so a killed worker holds nothing.
+        """
+        with self._connections.connection() as connection:
+            held = Held(connection, self._lock_wait)
+            try:
+                yield held if held.lock(*names) else None
+            finally:
+                held.release()
+
+    def row(self, referral_id: str) -> ExchangeRow | None:
+        """How a referral's delivery stands; None when none was tried."""
+        with self._connections.connection() as connection:
+            return _row(connection, referral_id)
+
+    def due(self, now: datetime, limit: int = 500) -> list[str]:
+        """Referrals whose next attempt is due, longest waiting first."""
+        with self._connections.connection() as connection:
+            return [row[0] for row in connection.execute(statements.DUE, {"now": now, "limit": limit})]
+
+    def find_undelivered(self, types: Collection[str], now: datetime, settled: timedelta, limit: int = 5000) -> int:
+        """Schedule every referral that has changes the other side does not show and that nothing else will wake:
+        received while no server was set, or whose job was lost.
+
+        Changes younger than `settled` are left to their own job. Gives the number scheduled. Costs a pass over the
+        resources, so it is for every few minutes.
+        """
+        wanted = {"types": list(types), "now": now, "before": now - settled, "limit": limit}
+        return self._changed(statements.FIND_UNDELIVERED, wanted)
+
+    def bring_forward(self, reasons: Collection[str], now: datetime, spread: timedelta) -> int:
+        """The server answers again: what waits only for that waits no longer than `spread`, evenly spread. Gives how
+        many there were.
+        """
+        return self._changed(statements.BRING_FORWARD, {"reasons": list(reasons), "now": now, "spread": spread})
+
+    def dead_letters(self, limit: int = 1000) -> list[ExchangeRow]:
+        """Deliveries that were given up, oldest first."""
+        with self._connections.connection() as connection:
+            return [ExchangeRow(*row) for row in connection.execute(statements.DEAD_LETTERS, {"limit": limit})]
+
+    def revive(self, referral_id: str, now: datetime) -> bool:
+        """A person has seen to a dead letter: it is due again at once. False when it was none."""
+        return self._changed(statements.REVIVE, {"id": referral_id, "now": now}) == 1
+
+    def _changed(self, statement: LiteralString, values: Mapping[str, Any]) -> int:
+        with self._connections.connection() as connection:
+            return connection.execute(statement, values).rowcount
+
+
+class Held:
+    """The exchange's state as changed by who holds the lock.
+
+    Every statement is its own transaction on the connection that holds it: when that is lost, so is the right to record
+    anything.
+    """
+
+    def __init__(self, connection: Connection, lock_wait: timedelta) -> None:
+        self._connection = connection
+        self._lock_wait = int(lock_wait.total_seconds() * 1000)
+
+    def lock(self, *names: str) -> bool:
+        """Take further locks, sorted, so that two who want the same ones do not wait for each other; False after too
+        long a wait.
+        """
+        try:
+            with self._connection.transaction():
+                wait = {"wait": f"{self._lock_wait}ms"}
+                self._connection.execute("SELECT set_config('lock_timeout', %(wait)s, true)", wait)
+                for number in sorted({_number(name) for name in names}):
+                    self._connection.execute("SELECT pg_advisory_lock(%(number)s::bigint)", {"number": number})
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
+
+    def unlock(self, *names: str) -> None:
+        """Give locks back before the end."""
+        for number in {_number(name) for name in names}:
+            self._connection.execute("SELECT pg_advisory_unlock(%(number)s::bigint)", {"number": number})
+
+    def release(self) -> None:
+        """Give every lock back; a connection that cannot be told so is closed, which does the same."""
+        try:
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
+        except psycopg.Error:
+            self._connection.close()
+
+    def row(self, referral_id: str) -> ExchangeRow:
+        """How the referral's delivery stands."""
+        return _row(self._connection, referral_id) or ExchangeRow(referral_id)
+
+    def copies(self, references: Collection[Reference]) -> dict[Reference, Copy]:
+        """What is known of these resources' copies."""
+        pairs = [reference.partition("/") for reference in references]
+        wanted = {"types": [pair[0] for pair in pairs], "ids": [pair[2] for pair in pairs]}
+        return {Reference(row[0]): Copy(*row) for row in self._connection.execute(statements.COPIES, wanted)}
+
+    def sending(self, referral_id: str, now: datetime) -> None:
+        """Note, before a request is sent, that its answer is not known."""
+        self._connection.execute(statements.SENDING, {"id": referral_id, "now": now})
+
+    def learnt(self, copies: Sequence[Copy], referral_of: Mapping[Reference, str | None]) -> None:
+        """Note what was learnt of copies. The version of ours that a copy shows never goes back."""
+        pairs = [copy.reference.partition("/") for copy in copies]
+        self._connection.execute(
+            statements.LEARNT,
+            {
+                "types": [pair[0] for pair in pairs],
+                "ids": [pair[2] for pair in pairs],
+                "remote_ids": [copy.remote_id for copy in copies],
+                "remote_versions": [copy.remote_version for copy in copies],
+                "acknowledged": [copy.acknowledged for copy in copies],
+                "referrals": [referral_of.get(copy.reference) for copy in copies],
+            },
+        )
+
+    def forget(self, reference: Reference) -> None:
+        """Forget a copy, so that it is looked up anew."""
+        resource_type, _, resource_id = reference.partition("/")
+        self._connection.execute(statements.FORGET, {"type": resource_type, "id": resource_id})
+
+    def delivered(self, referral_id: str, now: datetime) -> None:
+        """Everything of the referral is there."""
+        self._connection.execute(statements.DELIVERED, {"id": referral_id, "now": now})
+
+    def failed(self, row: ExchangeRow) -> None:
+        """An attempt failed: note how it stands now."""
+        self._connection.execute(
+            statements.FAILED,
+            {
+                "id": row.referral_id,
+                "attempts": row.attempts,
+                "next_attempt_at": row.next_attempt_at,
+                "last_error": None if row.last_error is None else Jsonb(row.last_error),
+                "dead_at": row.dead_at,
+                "unanswered_since": row.unanswered_since,
+            },
+        )
+
+
+def _number(name: str) -> int:
+    """The advisory lock of a name. Hashed here and not by the database: a name may hold a patient's identifier, which
+    must not reach a statement log.
+    """
+    return int.from_bytes(hashlib.sha256(f"sluss-exchange:{name}".encode()).digest()[:8], signed=True)
+
+
+def _row(connection: Connection, referral_id: str) -> ExchangeRow | None:
+    found = connection.execute(statements.ROW, {"id": referral_id}).fetchone()
+    return None if found is None else ExchangeRow(*found)
