@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -294,8 +294,3 @@ def _answers(answer: Json, bundle: Json) -> bool:
         and len(entries) == len(bundle["entry"])
         and all(isinstance(entry, dict) and isinstance(entry.get("response"), dict) for entry in entries)
     )
-
-
-def host_of(base_url: str) -> str:
-    """Host and port, for logs."""
-    return urlsplit(base_url).netloc.rpartition("@")[2]
