@@ -52,7 +52,7 @@ def read_caller(header: str | None) -> Caller | Issue:
         return ADMINISTRATOR
     match header.split():
         case ["referrer", hsa_id] if _WORD.fullmatch(hsa_id):
-            return Caller(Role.REFERRER, organisation=HsaId(hsa_id))
+            return Caller(Role.REFERRER, organisation=HsaId(hsa_id.upper()))
         case ["therapist", team] if _WORD.fullmatch(team):
             return Caller(Role.THERAPIST, team=team)
         case ["platform"]:

@@ -19,6 +19,9 @@ class Kind(StrEnum):
     STALE = "stale"
     """If-Match does not name the current version, or a condition matches several."""
     NOT_SUPPORTED = "not-supported"
+    TOO_LARGE = "too-large"
+    UNAVAILABLE = "unavailable"
+    """Nothing is wrong with the request; trying again may help."""
 
 
 class Refusal(Exception):  # noqa: N818  a refusal is an answer, not a programming error

@@ -12,7 +12,16 @@ from service.store import statements
 from service.store.connections import Connection, Row
 from service.store.index_values import digest, index_values, indexed
 from service.store.moments import instant
-from service.store.records import Deadline, JournalEntry, NewReferral, ReferralRow, StaleVersion, Stored, Write
+from service.store.records import (
+    AbsenceRow,
+    Deadline,
+    JournalEntry,
+    NewReferral,
+    ReferralRow,
+    StaleVersion,
+    Stored,
+    Write,
+)
 from service.store.view import View, _referral_values
 
 
@@ -28,7 +37,7 @@ class Change(View):
         self._stamp: datetime | None = None
         self._pending = _Pending()
         self._written: set[tuple[str, str]] = set()
-        connection.execute("BEGIN", prepare=False)
+        self._plainly(b"BEGIN")
 
     def _rows(self, statement: LiteralString | bytes, parameters: Mapping[str, Any]) -> list[Row]:
         self.flush()
@@ -131,6 +140,12 @@ class Change(View):
         """
         return [Deadline(*row) for row in self._rows(statements.DUE_DEADLINES, {"now": now, "limit": limit})]
 
+    def enter_absence(self, absence: AbsenceRow) -> None:
+        """A team is away; of several on the same day the latest entered counts."""
+        self.flush()
+        values = {name: getattr(absence, name) for name in AbsenceRow.__slots__}
+        self.connection.execute(statements.ENTER_ABSENCE, {**values, "entered_at": self.stamp})
+
     def defer(
         self,
         name: str,
@@ -158,8 +173,9 @@ class Change(View):
         if pending.replaced:
             found = self.connection.execute(statements.REPLACE, pending.replacing(stamp)).fetchall()
             stale = {(type_, id_) for type_, id_, *_ in pending.replaced} - set(found)
-        if not stale:
-            found = self.connection.execute(statements.ADD, pending.adding(stamp)).fetchall()
+        parts, values = pending.adding(stamp)
+        if parts and not stale:
+            found = self.connection.execute(statements.add(parts), values).fetchall()
             stale = {(type_, id_) for type_, id_, *_ in pending.created} - set(found)
         if stale:
             raise StaleVersion(tuple(Reference(f"{type_}/{id_}") for type_, id_ in sorted(stale)))
@@ -167,7 +183,13 @@ class Change(View):
     def commit(self) -> None:
         """Sends what is gathered and ends the transaction. `Store.change()` calls it."""
         self.flush()
-        self.connection.execute("COMMIT", prepare=False)
+        self._plainly(b"COMMIT")
+
+    def _plainly(self, command: bytes) -> None:
+        # Straight to libpq: a cursor costs more than the command.
+        result = self.connection.pgconn.exec_(command)
+        if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+            raise psycopg.OperationalError(f"{command.decode()} failed")
 
     def roll_back(self) -> None:
         """Ends the transaction without a trace, and lets go of the stamp's lock should an error have left it held."""
@@ -213,25 +235,27 @@ class _Pending:
         names = ("types", "ids", "expected", "referrals", "bodies")
         return {"stamp": stamp, **_columns(names, sorted(self.replaced, key=lambda row: row[:2]))}
 
-    def adding(self, stamp: datetime) -> dict[str, Any]:
-        """The parameters of ADD."""
+    def adding(self, stamp: datetime) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """The parts that `statements.add` is to leave behind, and its parameters."""
         told = [(entry.referral_id, entry.actor, entry.event, dump(dict(entry.detail))) for entry in self.journal]
         due = [(d.task_id, d.kind, d.referral_id, d.due_at, d.level) for d in self.deadlines.values()]
         patches = [(id_, dump(_as_json(fields))) for id_, fields in self.patches.items()]
-        return {
-            "stamp": stamp,
-            **_columns(("types", "ids", "referrals", "bodies"), self.created),
-            **_columns(("index_types", "index_params", "index_values", "index_statuses", "index_ids"), self.index),
-            **_columns(("told_referrals", "told_actors", "told_events", "told_details"), told),
-            **_columns(("patch_ids", "patches"), patches),
-            **_columns(("due_tasks", "due_kinds", "due_referrals", "due_times", "due_levels"), due),
-            **_columns(("job_names", "job_args", "job_queueing_locks", "job_locks", "job_times"), self.jobs),
+        rows: dict[str, tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]] = {
+            "created": (("types", "ids", "referrals", "bodies"), self.created),
+            "found_by": (("index_types", "index_params", "index_values", "index_statuses", "index_ids"), self.index),
+            "told": (("told_referrals", "told_actors", "told_events", "told_details"), told),
+            "patched": (("patch_ids", "patches"), patches),
+            "due": (("due_tasks", "due_kinds", "due_referrals", "due_times", "due_levels"), due),
+            "deferred": (("job_names", "job_args", "job_queueing_locks", "job_locks", "job_times"), self.jobs),
         }
+        values: dict[str, Any] = {"stamp": stamp}
+        for names, part in rows.values():
+            if part:
+                values |= _columns(names, part)
+        return tuple(name for name, (_, part) in rows.items() if part), values
 
 
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    if not rows:
-        return {name: [] for name in names}
     return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -120,6 +120,16 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
+class AbsenceRow:
+    """A team that takes no new referrals from `first` to `last`, both included."""
+
+    team: str
+    first: date
+    last: date
+    substitute: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of search results."""
 
@@ -142,3 +152,5 @@ class QueueFigures:
     """When the oldest waiting job was due; None without one."""
     dead_letters: int
     overdue_deadlines: int
+    failing: int
+    """Referrals whose delivery has failed and will be tried again."""

@@ -3,6 +3,7 @@
 which for arrays costs a fifth of the text form.
 """
 
+from functools import cache
 from typing import LiteralString
 
 STORED: LiteralString = "r.type, r.id, r.version, r.last_updated, r.body, r.referral_id"
@@ -65,7 +66,27 @@ SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'),
        (SELECT min(coalesce(j.scheduled_at, (SELECT min(e.at) FROM procrastinate_events e WHERE e.job_id = j.id)))
         FROM procrastinate_jobs j WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())),
        (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
-       (SELECT count(*) FROM deadline WHERE due_at <= %(now)s)
+       (SELECT count(*) FROM deadline WHERE due_at <= %(now)s),
+       (SELECT count(*) FROM exchange WHERE attempts > 0 AND dead_at IS NULL)
+"""
+
+KEYS_OF: LiteralString = "SELECT key FROM natural_key WHERE kind = %(kind)s AND reference = %(reference)s"
+
+ABSENCES: LiteralString = "SELECT team, first, last, substitute FROM absence ORDER BY id"
+
+ENTER_ABSENCE: LiteralString = """
+INSERT INTO absence (team, first, last, substitute, entered_at)
+VALUES (%(team)s, %(first)s, %(last)s, %(substitute)s, %(entered_at)s)
+"""
+
+OVERDUE: LiteralString = """
+SELECT referral_id, task_id, kind, due_at, level FROM deadline WHERE due_at <= %(now)s ORDER BY due_at LIMIT %(limit)s
+"""
+
+DEADLINES_OF: LiteralString = "SELECT referral_id, task_id, kind, due_at, level FROM deadline WHERE task_id = %(task)s"
+
+WAITING_AT: LiteralString = f"""
+SELECT {REFERRAL} FROM referral WHERE team = %(team)s AND state = ANY(%(states)s::text[]) ORDER BY created_at
 """
 
 STAMP: LiteralString = "SELECT sluss_stamp()"
@@ -121,47 +142,62 @@ FROM old WHERE r.type = old.type AND r.id = old.id
 RETURNING r.type, r.id
 """
 
-# Everything else that a transaction leaves behind, in one statement: most changes are this one and a COMMIT.
-ADD: LiteralString = f"""
-WITH created AS (
-    INSERT INTO resource (type, id, version, last_updated, referral_id, body)
-    SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body
-    FROM unnest(%(types)b::text[], %(ids)b::text[], %(referrals)b::text[], %(bodies)b::text[])
-         AS w (type, id, referral_id, body)
-    ON CONFLICT DO NOTHING
-    RETURNING type, id
-), found_by AS (
-    INSERT INTO search_value (type, param, value, status, last_updated, id)
-    SELECT w.type, w.param, w.value, w.status, %(stamp)s, w.id
-    FROM unnest(%(index_types)b::text[], %(index_params)b::text[], %(index_values)b::text[],
-                %(index_statuses)b::text[], %(index_ids)b::text[]) AS w (type, param, value, status, id)
-), told AS (
-    INSERT INTO journal (referral_id, at, actor, event, detail)
-    SELECT w.referral_id, %(stamp)s, w.actor, w.event, w.detail::jsonb
-    FROM unnest(%(told_referrals)b::text[], %(told_actors)b::text[], %(told_events)b::text[], %(told_details)b::text[])
-         AS w (referral_id, actor, event, detail)
-), patched AS (
-    UPDATE referral r SET ({REFERRAL}) = (
-        SELECT {REFERRAL} FROM jsonb_populate_record(r, w.patch::jsonb)
-    )
-    FROM unnest(%(patch_ids)b::text[], %(patches)b::text[]) AS w (patch_id, patch)
-    WHERE r.id = w.patch_id
-), due AS (
-    INSERT INTO deadline (task_id, kind, referral_id, due_at, level)
-    SELECT w.task_id, w.kind, w.referral_id, w.due_at, w.level
-    FROM unnest(%(due_tasks)b::text[], %(due_kinds)b::text[], %(due_referrals)b::text[], %(due_times)b::timestamptz[],
-                %(due_levels)b::int[]) AS w (task_id, kind, referral_id, due_at, level)
-    ON CONFLICT (task_id, kind) DO UPDATE
-    SET referral_id = excluded.referral_id, due_at = excluded.due_at, level = excluded.level
-), deferred AS MATERIALIZED (
-    SELECT sluss_defer(w.name, w.args::jsonb, w.queueing_lock, w.lock, w.due)
-    FROM unnest(%(job_names)b::text[], %(job_args)b::text[], %(job_queueing_locks)b::text[], %(job_locks)b::text[],
-                %(job_times)b::timestamptz[]) AS w (name, args, queueing_lock, lock, due)
-)
-SELECT type, id FROM created
-UNION ALL
-SELECT NULL, NULL FROM deferred
-"""
+_ADDING: dict[str, LiteralString] = {
+    "created": """
+        INSERT INTO resource (type, id, version, last_updated, referral_id, body)
+        SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body
+        FROM unnest(%(types)b::text[], %(ids)b::text[], %(referrals)b::text[], %(bodies)b::text[])
+             AS w (type, id, referral_id, body)
+        ON CONFLICT DO NOTHING
+        RETURNING type, id
+    """,
+    "found_by": """
+        INSERT INTO search_value (type, param, value, status, last_updated, id)
+        SELECT w.type, w.param, w.value, w.status, %(stamp)s, w.id
+        FROM unnest(%(index_types)b::text[], %(index_params)b::text[], %(index_values)b::text[],
+                    %(index_statuses)b::text[], %(index_ids)b::text[]) AS w (type, param, value, status, id)
+    """,
+    "told": """
+        INSERT INTO journal (referral_id, at, actor, event, detail)
+        SELECT w.referral_id, %(stamp)s, w.actor, w.event, w.detail::jsonb
+        FROM unnest(%(told_referrals)b::text[], %(told_actors)b::text[], %(told_events)b::text[],
+                    %(told_details)b::text[]) AS w (referral_id, actor, event, detail)
+    """,
+    "patched": f"""
+        UPDATE referral r SET ({REFERRAL}) = (SELECT {REFERRAL} FROM jsonb_populate_record(r, w.patch::jsonb))
+        FROM unnest(%(patch_ids)b::text[], %(patches)b::text[]) AS w (patch_id, patch)
+        WHERE r.id = w.patch_id
+    """,
+    "due": """
+        INSERT INTO deadline (task_id, kind, referral_id, due_at, level)
+        SELECT w.task_id, w.kind, w.referral_id, w.due_at, w.level
+        FROM unnest(%(due_tasks)b::text[], %(due_kinds)b::text[], %(due_referrals)b::text[],
+                    %(due_times)b::timestamptz[], %(due_levels)b::int[]) AS w (task_id, kind, referral_id, due_at, level)
+        ON CONFLICT (task_id, kind) DO UPDATE
+        SET referral_id = excluded.referral_id, due_at = excluded.due_at, level = excluded.level
+    """,
+    "deferred": """
+        SELECT sluss_defer(w.name, w.args::jsonb, w.queueing_lock, w.lock, w.due)
+        FROM unnest(%(job_names)b::text[], %(job_args)b::text[], %(job_queueing_locks)b::text[],
+                    %(job_locks)b::text[], %(job_times)b::timestamptz[]) AS w (name, args, queueing_lock, lock, due)
+    """,
+}
+"""What a transaction can leave behind besides new versions, by the name of its part."""
+
+
+@cache
+def add(parts: tuple[str, ...]) -> bytes:
+    """One statement that leaves all these parts behind and gives (type, id) of what was created: most changes are this
+    and a COMMIT. The same few combinations come again and again, so each is prepared once."""
+    selects = [
+        f"{part} AS MATERIALIZED ({_ADDING[part]})" if part == "deferred" else f"{part} AS ({_ADDING[part]})"
+        for part in parts
+    ]
+    found = "SELECT type, id FROM created" if "created" in parts else "SELECT NULL, NULL WHERE false"
+    # A SELECT that nobody asks for would not be carried out.
+    jobs = " UNION ALL SELECT NULL, NULL FROM deferred" if "deferred" in parts else ""
+    return f"WITH {', '.join(selects)} {found}{jobs}".encode()
+
 
 CLEAR_DEADLINES: LiteralString = """
 DELETE FROM deadline

@@ -9,7 +9,16 @@ from service.store import statements
 from service.store.connections import Connections, Row
 from service.store.index_values import digest, indexed
 from service.store.query import SearchQuery
-from service.store.records import OPEN_STATES, JournalEntry, Page, QueueFigures, ReferralRow, Stored
+from service.store.records import (
+    OPEN_STATES,
+    AbsenceRow,
+    Deadline,
+    JournalEntry,
+    Page,
+    QueueFigures,
+    ReferralRow,
+    Stored,
+)
 from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
 
 
@@ -101,6 +110,27 @@ class View:
     def journal_of(self, referral_id: str) -> list[JournalEntry]:
         """What has happened to a referral, oldest first."""
         return [JournalEntry(*row) for row in self._rows(statements.JOURNAL_OF, {"referral": referral_id})]
+
+    def keys_of(self, kind: str, reference: str) -> list[str]:
+        """The keys that a resource stands for: for a Patient, one for each organisation that knows it so."""
+        return [key for (key,) in self._rows(statements.KEYS_OF, {"kind": kind, "reference": reference})]
+
+    def absences(self) -> list[AbsenceRow]:
+        """Every absence that people have entered, in that order."""
+        return [AbsenceRow(*row) for row in self._rows(statements.ABSENCES, {})]
+
+    def waiting_at(self, team: str, states: Sequence[str]) -> list[ReferralRow]:
+        """The referrals of a team whose Task is in one of these states, oldest first."""
+        rows = self._rows(statements.WAITING_AT, {"team": team, "states": list(states)})
+        return [ReferralRow(*row) for row in map(_referral_values, rows)]
+
+    def overdue(self, now: datetime, limit: int) -> list[Deadline]:
+        """Up to `limit` deadlines that are due at `now`, earliest first; not locked."""
+        return [Deadline(*row) for row in self._rows(statements.OVERDUE, {"now": now, "limit": limit})]
+
+    def deadlines_of(self, task_id: str) -> list[Deadline]:
+        """The deadlines of one Task."""
+        return [Deadline(*row) for row in self._rows(statements.DEADLINES_OF, {"task": task_id})]
 
     def queue_figures(self, now: datetime) -> QueueFigures:
         """How many jobs wait, run and have failed, and what is overdue at `now`."""

@@ -78,6 +78,19 @@ CREATE TABLE natural_key (
     PRIMARY KEY (kind, key)
 );
 
+-- Whose resource a shared one is: which organisations know a patient.
+CREATE INDEX natural_key_of_resource ON natural_key (reference);
+
+-- Teams that take no new referrals, as people have entered it; the latest entered counts.
+CREATE TABLE absence (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    team text NOT NULL,
+    first date NOT NULL,
+    last date NOT NULL,
+    substitute text,
+    entered_at timestamptz NOT NULL
+);
+
 CREATE TABLE journal (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     referral_id text NOT NULL,

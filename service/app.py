@@ -1,0 +1,137 @@
+"""The application: settings in, a Flask app out. Everything that it needs is made here and nowhere else."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import structlog
+from flask import Flask, Response, request
+
+from fhir_mappings import r4
+from fhir_mappings.issues import IssueCode, error
+from fhir_mappings.terminology import Canonical
+from service import logs
+from service.packs.loading import load
+from service.referral.directory import publish
+from service.referral.house import House
+from service.referral.refusal import Kind, Refusal
+from service.settings import Settings
+from service.store.database import Store
+from service.store.records import StoreUnavailable
+from service.web import errors, measuring, operations, plain, rest, searching, system
+from service.web.requests_in import MOST_BYTES, check_media
+
+log = structlog.get_logger("sluss")
+
+
+class OldSchema(Exception):  # noqa: N818  a state of the database, told to who starts the service
+    """The database has not the schema of this version."""
+
+
+def create_app(settings: Settings, house: House | None = None) -> Flask:
+    """The service as a WSGI application. `house` may be given by who has made one already (the tests).
+
+    Raises BrokenPack for a pack with problems and OldSchema for a database that must be upgraded first. A database that
+    does not answer stops nothing: requests get 503 until it does.
+    """
+    logs.set_up(settings.log_level)
+    home = house or make_house(settings)
+    app = Flask("sluss")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
+    app.url_map.strict_slashes = False
+    app.config.update(
+        PUBLIC_URL=settings.public_url,
+        FHIR_SERVER_URL=settings.fhir_server_url,
+        MAX_CONTENT_LENGTH=MOST_BYTES + 1,
+    )
+    app.extensions["sluss"] = home
+    measuring.register(app)
+    errors.register(app)
+    app.before_request(_only_loopback)
+    app.before_request(check_media)
+    app.before_request(_Directory(home))
+    for blueprint in (system.blueprint, operations.blueprint, searching.blueprint, rest.blueprint, plain.blueprint):
+        app.register_blueprint(blueprint)
+    app.after_request(_safe_headers)
+    r4.prepare()
+    return app
+
+
+def make_house(settings: Settings, clock: Callable[[], datetime] | None = None) -> House:
+    """Pack, store and canonical systems of the settings. The embedded database is started and brought up to date by
+    itself; another one must be current.
+    """
+    pack = load(settings.pack)
+    store = open_store(settings)
+    return House(
+        store=store,
+        pack=pack,
+        canonical=Canonical(settings.canonical_base),
+        clock=clock or (lambda: datetime.now(UTC)),
+        new_id=lambda: str(uuid.uuid4()),
+    )
+
+
+def open_store(settings: Settings) -> Store:
+    """The database of the settings, ready to use. Raises OldSchema."""
+    if settings.database_url is None:
+        from service.store import embedded  # noqa: PLC0415  costly, and not needed with a database of one's own
+
+        store = Store(embedded.start(settings.data_dir / "postgres").url)
+        store.migrate()
+        return store
+    store = Store(settings.database_url)
+    try:
+        current = store.is_current()
+    except StoreUnavailable:
+        log.warning("database_unavailable_at_start")
+        return store
+    if not current:
+        raise OldSchema("the database has not this version's schema; run: sluss db upgrade")
+    return store
+
+
+class _Directory:
+    """Publishes the pack's teams and programmes once per process: at start, or as soon as the database answers."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.published = False
+        try:
+            self()
+        except StoreUnavailable:
+            log.warning("directory_waits_for_the_database")
+
+    def __call__(self) -> None:
+        if not self.published and not _in_health_check():
+            publish(self.house)
+            self.published = True
+
+
+def _in_health_check() -> bool:
+    """Liveness and readiness answer also while the database does not."""
+    return bool(request) and request.path in ("/health/live", "/health/ready", "/metrics")
+
+
+def _only_loopback() -> None:
+    """Without authentication only this machine may call, whatever address a server was bound to."""
+    address = request.remote_addr
+    if address is not None and not ip_address(address).is_loopback:
+        raise Refusal(
+            Kind.FORBIDDEN,
+            [
+                error(
+                    IssueCode.SECURITY,
+                    None,
+                    "Utan inloggning svarar Sluss bara på den egna datorn.",
+                    "SLUSS_AUTH=off answers loopback addresses only",
+                )
+            ],
+        )
+
+
+def _safe_headers(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

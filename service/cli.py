@@ -1,0 +1,222 @@
+"""The command line: `sluss serve`, `worker`, `db`, `pack`, `team`, `stand-in`, `demo`."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import wraps
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.settings import BadSettings, Settings
+
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.group()
+def main() -> None:
+    """Sluss: referrals to internet-delivered CBT, judged, routed and answered; FHIR R4."""
+
+
+def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What can go wrong at a start is told in words, with exit status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from service.app import OldSchema
+        from service.packs.loading import BrokenPack
+        from service.store.records import StoreUnavailable
+
+        try:
+            return command(*args, **kwargs)
+        except (BadSettings, BrokenPack, OldSchema, ValueError) as problem:
+            raise click.ClickException(str(problem)) from None
+        except StoreUnavailable as problem:
+            raise click.ClickException(f"the database does not answer: {problem}") from None
+
+    return run
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Web processes.")
+@click.option("--threads", default=8, show_default=True, help="Threads per web process.")
+@click.option("--with-worker", is_flag=True, help="Also run the background worker.")
+@_told
+def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
+    """Run the web service."""
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    from service.app import open_store
+    from service.packs.loading import load
+
+    settings = Settings.from_env()
+    if settings.auth == "off" and not _is_loopback(host):
+        raise click.ClickException(f"SLUSS_AUTH=off is refused on {host}: only a loopback address such as 127.0.0.1")
+    load(settings.pack)  # a broken pack stops the start here, not in the web process
+    # holds the embedded database up for as long as this process lives, and migrates it once
+    open_store(settings).close()
+    if workers > 1:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
+    worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None  # noqa: S603
+    try:
+        Granian(
+            "wsgi:app",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=workers,
+            blocking_threads=threads,
+            backpressure=threads * 8,
+            log_access=False,
+            respawn_failed_workers=True,
+            working_dir=Path(__file__).resolve().parent.parent,
+        ).serve()
+    finally:
+        if worker is not None:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(60)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@main.command()
+@_told
+def worker() -> None:
+    """Run the background worker: deliveries, collection, timers."""
+    from service import logs
+    from service.app import make_house
+    from service.exchange.worker import Duties, run_worker
+    from service.referral.journey.timers import run_timers
+
+    settings = Settings.from_env()
+    logs.set_up(settings.log_level)
+    house = make_house(settings)
+
+    def timers() -> None:
+        run_timers(house, house.now())
+
+    run_worker(Duties(house.store.url, house.clock, timers, _deliverer(settings, house)))
+
+
+def _deliverer(settings: Settings, house: Any) -> Any:
+    """What delivers to the external server; None when none is set."""
+    if settings.fhir_server_url is None:
+        return None
+    from service.exchange.client import FhirClient
+    from service.exchange.deliver import Deliverer
+    from service.store.exchange_state import ExchangeState
+
+    client = FhirClient(settings.fhir_server_url)
+    own_base = f"{settings.public_url}/fhir" if settings.public_url else None
+    return Deliverer(house.store, ExchangeState(house.store), client, house.canonical, house.clock, own_base=own_base)
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command("upgrade")
+@_told
+def db_upgrade() -> None:
+    """Bring the schema up to this version (the embedded database does so by itself)."""
+    from service.store.database import Store
+
+    settings = Settings.from_env()
+    if settings.database_url is None:
+        from service.app import open_store
+
+        open_store(settings).close()
+    else:
+        Store(settings.database_url).migrate()
+    click.echo("The database is up to date.")
+
+
+@main.group()
+def pack() -> None:
+    """Region packs."""
+
+
+@pack.command("check")
+@click.argument("path", required=False)
+@_told
+def pack_check(path: str | None) -> None:
+    """Check a region pack (a shipped one's name, or a folder) and run its cases. Default: SLUSS_PACK."""
+    from service.packs.cases import cases_of
+    from service.packs.loading import load
+    from service.referral.case_reading import referral_of
+    from service.referral.rehearsal import rehearse
+
+    settings = Settings.from_env()
+    name = path or settings.pack
+    loaded = load(name)
+    cases, problems = cases_of(name, loaded.name)
+    report = rehearse(loaded, cases, lambda case: referral_of(case, loaded, settings.canonical_base), problems)
+    for line in report.lines():
+        click.echo(line)
+    click.echo(f"{report.pack}: {report.cases} cases, {'sound' if report.sound else 'NOT sound'}")
+    if not report.sound:
+        sys.exit(1)
+
+
+@main.group()
+def team() -> None:
+    """Teams of internet therapists."""
+
+
+@team.command("absent")
+@click.argument("team_id")
+@click.option("--from", "first", type=DAY, required=True, help="First day, 2026-12-21.")
+@click.option("--to", "last", type=DAY, required=True, help="Last day, included.")
+@click.option("--substitute", help="Team that takes new referrals meanwhile; without one coordination decides.")
+@_told
+def team_absent(team_id: str, first: datetime, last: datetime, substitute: str | None) -> None:
+    """A team takes no new referrals from one day to another. What it has not accepted moves at once if that is now."""
+    from service.app import make_house
+    from service.packs.model import Absence
+    from service.referral.journey.timers import enter_absence
+
+    house = make_house(Settings.from_env())
+    days: list[date] = [moment.replace(tzinfo=UTC).date() for moment in (first, last)]
+    moved = enter_absence(house, Absence(team_id, days[0], days[1], substitute))
+    click.echo(f"{team_id} is absent from {days[0]} to {days[1]}; {moved} referrals moved.")
+
+
+@main.command("stand-in")
+@click.option("--port", default=8090, show_default=True)
+def stand_in(port: int) -> None:
+    """Run a small FHIR server that stands in for the region's, for demonstrations and tests."""
+    from service.exchange.stand_in import running_stand_in
+
+    with running_stand_in(port) as running:
+        click.echo(f"Stand-in FHIR server at {running.url}")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End by itself when every step has happened.")
+def demo(once: bool) -> None:
+    """Show the whole main job on sample referrals."""
+    from service.demo import run
+
+    sys.exit(run(once=once))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Absences that people have entered besides those of the pack (`sluss team absent`, contract 5)."""
+
+from service.packs.model import Absence
+from service.store.view import View
+
+
+def entered_absences(view: View) -> list[Absence]:
+    """Every absence entered, in that order: of several on the same day the latest counts."""
+    return [Absence(row.team, row.first, row.last, row.substitute) for row in view.absences()]

@@ -1,0 +1,79 @@
+"""What the pack says that others must be able to read: teams, therapists' roles, units, programmes and forms.
+
+Published as resources at start; a pack that has changed gives new versions, one that has not changes nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fhir_mappings.plan_definition import to_fhir_plan_definition
+from fhir_mappings.providers import to_fhir_organization
+from fhir_mappings.records import HsaId, Json, Reference
+from fhir_mappings.teams import to_fhir_healthcare_service, to_fhir_team_role
+from fhir_mappings.terminology import Canonical
+from service.referral.house import House
+from service.store.change import Change
+from service.store.records import Write
+
+
+def publish(house: House) -> int:
+    """Store what differs from what is stored; gives how many resources were written. Several processes may do so at
+    once: they take turns.
+    """
+    with house.store.change() as change:
+        change.lock_patient("the directory")  # any key of its own serves: processes that start together take turns
+        organisations = dict(_organisations(house, change))
+        resources = [*_units(house, organisations), *_teams(house, organisations), *_definitions(house)]
+        stored = change.get_many(f"{r['resourceType']}/{r['id']}" for r in resources)
+        writes = []
+        for resource in resources:
+            old = stored.get(Reference(f"{resource['resourceType']}/{resource['id']}"))
+            if old is None or {**old.content, "meta": None} != {**resource, "meta": None}:
+                writes.append(Write(resource, expect=old.version if old else 0))
+        if writes:
+            change.write(writes)
+        return len(writes)
+
+
+def _organisations(house: House, change: Change) -> Iterator[tuple[HsaId, Reference]]:
+    """Every unit and every team's seat, by HSA-id; the reference that stands for it from now on."""
+    known: set[HsaId] = {*house.pack.units, *(team.hsa_id for team in house.pack.teams.values())}
+    found = change.natural("Organization", sorted(known))
+    for hsa_id in sorted(known):
+        if hsa_id in found:
+            yield hsa_id, found[hsa_id]
+        else:
+            yield hsa_id, change.claim_natural("Organization", hsa_id, Reference(f"Organization/{house.new_id()}"))
+
+
+def _units(house: House, organisations: dict[HsaId, Reference]) -> Iterator[Json]:
+    seats = {team.hsa_id: team.seat for team in house.pack.teams.values()}
+    for hsa_id, reference in organisations.items():
+        unit = house.pack.units.get(hsa_id)
+        name = unit.name if unit else seats[hsa_id]
+        resource = to_fhir_organization(hsa_id, name, unit.municipality if unit else None, house.canonical)
+        yield {**resource, "id": reference.partition("/")[2]}
+
+
+def _teams(house: House, organisations: dict[HsaId, Reference]) -> Iterator[Json]:
+    for team in house.pack.teams.values():
+        seat = organisations[team.hsa_id]
+        yield to_fhir_healthcare_service(team, house.canonical, seat)
+        for role in team.roles:
+            yield to_fhir_team_role(team, role, seat, house.canonical)
+
+
+def _definitions(house: House) -> Iterator[Json]:
+    for programme in house.pack.programmes.values():
+        yield to_fhir_plan_definition(programme, house.pack.name, house.canonical)
+    for name, questionnaire in house.pack.questionnaires.items():
+        yield {**_in_canonical(questionnaire, house.canonical), "id": name}
+
+
+def _in_canonical(value: Any, canonical: Canonical) -> Any:
+    """The same with `{S}` replaced by the canonical base, wherever it stands."""
+    if isinstance(value, dict):
+        return {name: _in_canonical(inner, canonical) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_canonical(inner, canonical) for inner in value]
+    return value.replace("{S}", canonical.base) if isinstance(value, str) else value

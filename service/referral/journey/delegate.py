@@ -1,0 +1,207 @@
+"""A therapist adds a Task: a further activity, a take-over by another team, or a returned referral taken in after all.
+
+Contract 4 (override), 6 (`extra-contact`), 7 (`take-over`).
+"""
+
+from fhir_mappings import task as tasks
+from fhir_mappings.elements import children, text
+from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.records import Json, Priority, Reference, TaskKind, TaskRecord
+from service.access.caller import Caller
+from service.access.rights import Actor, actors
+from service.packs.texts import task_text
+from service.referral.case import Case, team_reference
+from service.referral.house import House
+from service.referral.journey.opening import open_case
+from service.referral.journey.progress import team_of
+from service.referral.journey.treatment import add_activity, join_plan, room_for
+from service.referral.refusal import Kind, Refusal, forbidden
+from service.store.records import Stored
+
+_UNDERWAY = ("accepted", "in-progress", "on-hold")
+
+
+def add_task(house: House, caller: Caller, sent: Json) -> Stored:
+    """Store a Task that a therapist has made. Raises Refusal: not found, forbidden, invalid.
+
+    Sluss keeps code, description, note, executionPeriod, priority and restriction as sent and sets the rest: owner,
+    patient, CarePlan and times are those of the referral.
+    """
+    kind = tasks.kind_of(sent, house.canonical)
+    parent = _parent(sent, kind)
+    with house.store.change() as change:
+        case = open_case(house, change, caller, parent)
+        _may(case)
+        match kind:
+            case TaskKind.ACTIVITY:
+                reference = _add_activity(case, sent, parent)
+            case TaskKind.TAKE_OVER:
+                reference = _ask_to_take_over(case, sent, parent)
+            case _:
+                reference = _override(case, sent)
+        case.record("added", task=reference, kind=str(kind))
+        return case.save()[reference]
+
+
+def _parent(sent: Json, kind: TaskKind | None) -> Reference:
+    """What the new Task hangs on: the referral's Task, or for an override the ServiceRequest in focus."""
+    expressions = {
+        TaskKind.ACTIVITY: ("Task.partOf", tasks.part_of(sent)),
+        TaskKind.TAKE_OVER: ("Task.partOf", tasks.part_of(sent)),
+        TaskKind.REFERRAL: ("Task.focus", Reference(sent.get("focus", {}).get("reference", ""))),
+    }
+    issues: list[Issue] = []
+    if kind not in expressions:
+        issues.append(
+            error(
+                IssueCode.CODE_INVALID,
+                "Task.code",
+                "En behandlare kan lägga till: en aktivitet, take-over, eller fulfill för en återsänd remiss.",
+                "code must be an ikbt-activity, ikbt-task#take-over, or task-code#fulfill on a returned referral",
+            )
+        )
+    if sent.get("status") != "requested":
+        issues.append(
+            error(IssueCode.VALUE, "Task.status", "En ny uppgift är requested.", "a new Task has status requested")
+        )
+    if sent.get("intent") != "order":
+        issues.append(error(IssueCode.VALUE, "Task.intent", "En uppgift är en order.", "intent must be order"))
+    expression, parent = expressions.get(kind, ("", None)) if kind else ("", None)
+    if expression and not parent:
+        issues.append(
+            error(
+                IssueCode.REQUIRED,
+                expression,
+                "Ange vilken remiss uppgiften hör till.",
+                f"{expression} must refer to the referral's {'Task' if 'partOf' in expression else 'ServiceRequest'}",
+            )
+        )
+    if issues or not parent:
+        raise Refusal(Kind.INVALID, issues)
+    return parent
+
+
+def _may(case: Case) -> None:
+    """Only the team that owns the referral adds to it."""
+    owner = team_of(case.house, tasks.owner_of(case.task))
+    who = actors(
+        case.caller,
+        owner.id if owner else None,
+        case.row.organisation,  # type: ignore[arg-type]  # stored as text
+        case.house.pack.coordination,
+    )
+    if Actor.OWNER not in who:
+        raise forbidden(
+            "Bara teamet som har remissen lägger till uppgifter.",
+            f"caller {case.caller.label!r} is not the team that owns the referral",
+        )
+
+
+def _must_be_current(case: Case, parent: Reference, states: tuple[str, ...]) -> None:
+    task = case.task
+    if parent != f"Task/{task['id']}" or task["status"] not in states:
+        raise Refusal(
+            Kind.INVALID,
+            [
+                error(
+                    IssueCode.BUSINESS_RULE,
+                    "Task.partOf",
+                    f"Uppgiften hör till en remiss i läget {task['status']}. Det går i: {', '.join(states)}.",
+                    f"partOf must be the referral's current Task in one of: {', '.join(states)}",
+                )
+            ],
+        )
+
+
+def _add_activity(case: Case, sent: Json, parent: Reference) -> Reference:
+    _must_be_current(case, parent, _UNDERWAY)
+    activity, problem = room_for(case, tasks.activity_of(sent, case.canonical) or "")
+    if activity is None or problem is not None:
+        raise Refusal(Kind.INVALID, [problem] if problem else [])
+    plan = case.care_plan
+    reference = add_activity(case, activity, Reference(f"CarePlan/{plan['id']}") if plan else None)
+    _keep_as_sent(case, reference, sent)
+    join_plan(case, reference)
+    return reference
+
+
+def _ask_to_take_over(case: Case, sent: Json, parent: Reference) -> Reference:
+    _must_be_current(case, parent, _UNDERWAY)
+    team = team_of(case.house, tasks.owner_of(sent))
+    if team is None or team.id == case.team.id:
+        raise Refusal(
+            Kind.INVALID,
+            [
+                error(
+                    IssueCode.VALUE,
+                    "Task.owner.reference",
+                    "Ange det andra teamet som ägare.",
+                    "owner must be another team's HealthcareService",
+                )
+            ],
+        )
+    reference = case.add_task(
+        TaskKind.TAKE_OVER,
+        owner=team_reference(team.id),
+        part_of=parent,
+        description=task_text(case.house.pack, "task-take-over", previous_team=case.team.name, team=team.name),
+    )
+    _keep_as_sent(case, reference, sent)
+    return reference
+
+
+def _override(case: Case, sent: Json) -> Reference:
+    """A returned referral is taken in after all: a new Task on the same focus, with a note who and why."""
+    old = case.task
+    reasons = [n for _, n in children(sent, "note") if text(n, "text") and text(n, "authorString")]
+    issues = []
+    if old["status"] != "rejected":
+        issues.append(
+            error(
+                IssueCode.BUSINESS_RULE,
+                "Task.focus",
+                f"Bara en återsänd remiss kan tas in ändå; den här är {old['status']}.",
+                f"only a rejected referral can be overridden; this one is {old['status']}",
+            )
+        )
+    if not reasons:
+        issues.append(
+            error(
+                IssueCode.REQUIRED,
+                "Task.note",
+                "Skriv vem som tar in remissen ändå och varför (note med authorString och text).",
+                "an override needs a note with authorString (who) and text (why)",
+            )
+        )
+    if issues:
+        raise Refusal(Kind.INVALID, issues)
+    fresh = case.house.new_id()
+    record = TaskRecord(
+        id=fresh,
+        kind=TaskKind.REFERRAL,
+        status="requested",
+        owner=tasks.owner_of(old),
+        patient=case.patient,
+        focus=case.order_reference,
+        requester=Reference(old["requester"]["reference"]),
+        priority=Priority(old.get("priority", "routine")),
+        findings=tuple(tasks.findings_of(old, case.canonical)),
+        route_rule=tasks.route_rule_of(old, case.canonical),
+        authored_on=case.at,
+        last_modified=case.at,
+        notes=tuple((n["authorString"], n.get("time", case.at), n["text"]) for n in reasons),
+    )
+    reference = case.put(tasks.to_fhir_task(record, case.canonical))
+    case.set(task=fresh)
+    case.record("overridden", before=f"Task/{old['id']}", after=reference)
+    return reference
+
+
+def _keep_as_sent(case: Case, reference: Reference, sent: Json) -> None:
+    """What the therapist may say about a Task of its own stays as sent."""
+    made = case.get(reference)
+    assert made is not None  # noqa: S101  just put
+    kept: Json = {
+        n: sent[n] for n in ("description", "note", "executionPeriod", "priority", "restriction") if n in sent
+    }
+    case.put({**made, **kept})

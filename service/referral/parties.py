@@ -1,0 +1,198 @@
+"""Who a referral is about and who sent it, as stored resources that later referrals share.
+
+Patients are kept one per identifier and referring organisation, so that what one unit sends never changes what another
+sees; organisations, roles and persons are matched by HSA-id, and the pack's directory wins over what was sent
+(contract 3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fhir_mappings.bundle import rewrite_references
+from fhir_mappings.elements import child, children, text
+from fhir_mappings.patient import to_fhir_patient
+from fhir_mappings.providers import to_fhir_organization, to_fhir_practitioner_role
+from fhir_mappings.records import HsaId, Json, PatientIdentity, Reference, Requester
+from fhir_mappings.terminology import HSA_SYSTEMS, IDENTITY_SYSTEMS
+from service.referral.house import House
+from service.referral.intake import Part, Submission
+from service.store.change import Change
+from service.store.records import Stored, Write
+
+
+@dataclass(slots=True)
+class Parties:
+    """The stored resources, and what each part of the submission has become."""
+
+    patient: Reference
+    organisation: Reference
+    requester: Reference
+    """The PractitionerRole, or the Organization where no role was given."""
+    became: dict[str, Reference] = field(default_factory=dict)
+    """What references in the submission call it (fullUrl, `#id`) to the stored resource."""
+    made: set[Reference] = field(default_factory=set)
+    """What did not exist before."""
+
+
+def patient_key(identity: PatientIdentity, organisation: str) -> str:
+    """The key of one patient as one organisation knows them."""
+    return f"{identity.key}@{organisation}"
+
+
+def settle(house: House, change: Change, submission: Submission) -> Parties:
+    """Find or make the stored Patient, Organization, PractitionerRole and Practitioner of a submission."""
+    referral = submission.referral
+    unit = referral.requester.unit
+    desk = _Desk(house, change)
+    roles = [p for p in submission.requester_parts if p.type == "PractitionerRole"]
+    known = change.natural("Organization", sorted(_hsa_ids(submission.requester_parts, "Organization") | {unit}))
+    desk.known["Organization"] = dict(known)
+    for part in submission.requester_parts:
+        if part.type == "Organization":
+            desk.provider(part)
+    organisation = known.get(unit) or desk.known["Organization"].get(unit)
+    if organisation is None:
+        requester = referral.requester
+        made = to_fhir_organization(unit, requester.unit_name, requester.municipality, house.canonical)
+        organisation = desk.make(made, "Organization", unit)
+    for part in submission.requester_parts:
+        if part.type == "Practitioner":
+            desk.provider(part)
+    for part in roles:
+        desk.provider(part, organisation)
+    requester_reference = _requester(submission, desk, organisation)
+    patient = desk.patient(submission, unit)
+    desk.flush()
+    return Parties(patient, organisation, requester_reference, desk.became, desk.made)
+
+
+class _Desk:
+    """Collects what must be made, so that it is written at once."""
+
+    def __init__(self, house: House, change: Change) -> None:
+        self.house = house
+        self.change = change
+        self.known: dict[str, dict[str, Reference]] = {}
+        self.became: dict[str, Reference] = {}
+        self.made: set[Reference] = set()
+        self.writes: list[Write] = []
+
+    def make(self, resource: Json, kind: str, key: str | None) -> Reference:
+        """A new stored resource, unless another transaction has claimed its key meanwhile."""
+        reference = Reference(f"{kind}/{self.house.new_id()}")
+        if key is not None:
+            winner = self.change.claim_natural(kind, key, reference)
+            self.known.setdefault(kind, {})[key.split("@")[0] if kind == "Patient" else key] = winner
+            if winner != reference:
+                return winner
+        self.writes.append(Write({**resource, "id": reference.partition("/")[2]}))
+        self.made.add(reference)
+        return reference
+
+    def provider(self, part: Part, organisation: Reference | None = None) -> None:
+        """An Organization, Practitioner or PractitionerRole as sent, matched by HSA-id where it has one."""
+        hsa_id = hsa_id_of(part.resource)
+        kind = part.type
+        known = self.known.setdefault(kind, {})
+        if hsa_id is not None and hsa_id not in known:
+            known |= self.change.natural(kind, [hsa_id])
+        reference = known.get(hsa_id) if hsa_id is not None else None
+        if reference is None:
+            reference = self.make(self._as_stored(part, organisation), kind, hsa_id)
+        if part.source is not None:
+            self.became[part.source] = reference
+
+    def patient(self, submission: Submission, unit: HsaId) -> Reference:
+        """The patient as this organisation knows them; what it sends anew replaces what it sent before."""
+        referral = submission.referral
+        key = patient_key(referral.patient.identity, unit)
+        reference = self.change.natural("Patient", [key]).get(key)
+        sent = submission.subject
+        if reference is None:
+            resource = self._as_stored(sent) if sent else to_fhir_patient(referral.patient, self.house.canonical)
+            reference = self.make(_with_national_identifier(resource, referral.patient.identity), "Patient", key)
+        elif sent is not None and sent.source is not None and not sent.source.startswith("Patient/"):
+            self._renew(reference, _with_national_identifier(self._as_stored(sent), referral.patient.identity))
+        if sent is not None and sent.source is not None:
+            self.became[sent.source] = reference
+        return reference
+
+    def flush(self) -> list[Stored]:
+        """Write what was made."""
+        return self.change.write(self.writes) if self.writes else []
+
+    def _renew(self, reference: Reference, resource: Json) -> None:
+        type_, _, id_ = reference.partition("/")
+        stored = self.change.get(type_, id_)
+        if stored is None or stored.content | {"meta": 0} != {**resource, "id": id_, "meta": 0}:
+            self.writes.append(Write({**resource, "id": id_}, expect=stored.version if stored else 0))
+
+    def _as_stored(self, part: Part, organisation: Reference | None = None) -> Json:
+        """The resource as sent; a contained one without its local id, its references to neighbours resolved."""
+        resource = {name: value for name, value in part.resource.items() if name != "id"}
+        if (part.source or "").startswith("#"):
+            resource = _without_local_references(resource, self.became, organisation)
+        return rewrite_references(resource, self.became)
+
+
+def hsa_id_of(resource: Json) -> str | None:
+    """The HSA-id of an Organization, PractitionerRole or Practitioner, in capitals; None where it has none."""
+    for _, identifier in children(resource, "identifier"):
+        value = text(identifier, "value")
+        if identifier.get("system") in HSA_SYSTEMS and identifier.get("use") != "old" and value:
+            return value.strip().upper()
+    return None
+
+
+def _hsa_ids(parts: Sequence[Part], kind: str) -> set[str]:
+    return {hsa for part in parts if part.type == kind and (hsa := hsa_id_of(part.resource))}
+
+
+def _requester(submission: Submission, desk: _Desk, organisation: Reference) -> Reference:
+    """What Task.requester points at: the role that was sent, the one that the requester's own data make, or the unit."""
+    literal = text(child(submission.order.resource, "requester"), "reference")
+    reference = desk.became.get(literal) if literal else None
+    if reference is not None and not reference.startswith("Practitioner/"):
+        return reference
+    if literal is not None and literal.startswith("PractitionerRole/"):
+        return Reference(literal)
+    requester: Requester = submission.referral.requester
+    if requester.role is None and requester.practitioner is None:
+        return organisation
+    if requester.role is not None:
+        known = desk.change.natural("PractitionerRole", [requester.role])
+        if requester.role in known:
+            return known[requester.role]
+    for part in submission.requester_parts:
+        if part.type == "PractitionerRole" and part.source in desk.became:
+            return desk.became[part.source]
+    return desk.make(to_fhir_practitioner_role(requester, organisation), "PractitionerRole", requester.role)
+
+
+def _without_local_references(resource: Json, became: dict[str, Reference], organisation: Reference | None) -> Json:
+    """A contained resource that stands alone now: a reference to a neighbour becomes the stored one, or the plain
+    identifier and name that the reference itself carries.
+    """
+    lifted = dict(resource)
+    for name in ("organization", "practitioner", "managingOrganization", "partOf"):
+        reference = resource.get(name)
+        if not isinstance(reference, dict) or not str(reference.get("reference", "")).startswith("#"):
+            continue
+        stored = became.get(reference["reference"]) or (organisation if name == "organization" else None)
+        rest = {k: v for k, v in reference.items() if k != "reference"}
+        if stored is not None:
+            lifted[name] = {**rest, "reference": stored}
+        elif rest:
+            lifted[name] = rest
+        else:
+            del lifted[name]
+    return lifted
+
+
+def _with_national_identifier(resource: Json, identity: PatientIdentity) -> Json:
+    """The Patient with the identifier as HL7 Sweden writes it, beside the one that was sent if that is another root."""
+    system = IDENTITY_SYSTEMS[identity.kind]
+    sent = resource.get("identifier") or []
+    if any(i.get("system") == system and i.get("value") == identity.value for i in sent):
+        return resource
+    return {**resource, "identifier": [*sent, {"system": system, "value": identity.value}]}

@@ -1,0 +1,48 @@
+"""What waits, and until when (contract 6). Pure."""
+
+from datetime import datetime
+
+from fhir_mappings import task as tasks
+from fhir_mappings.records import Json, TaskKind
+from fhir_mappings.terminology import Canonical
+from service.packs.model import Pack
+
+_WAITING = {
+    TaskKind.ABORT: "abort",
+    TaskKind.SAFETY_FOLLOW_UP: "safety-follow-up",
+    TaskKind.RELAY_MESSAGE: "relay-message",
+}
+
+
+def waiting_for(task: Json, canonical: Canonical) -> str | None:
+    """Which of the pack's time limits runs for a Task in its present state; None when nothing waits.
+
+    A treatment that has started and been put on hold waits as `on-hold`; one that goes on, for `progress`.
+    """
+    kind = tasks.kind_of(task, canonical)
+    if kind in _WAITING:
+        ended = task["status"] in tasks.FINAL_STATES or (kind is TaskKind.ABORT and task["status"] == "accepted")
+        return None if ended else _WAITING[kind]
+    if kind is not TaskKind.REFERRAL:
+        return None
+    if tasks.business_status_of(task, canonical) == "needs-routing" and tasks.is_open(task):
+        return "needs-routing"
+    match task["status"]:
+        case "requested" | "received":
+            return "requested"
+        case "on-hold" | "accepted" as status:
+            return str(status)
+        case "in-progress":
+            return "progress"
+    return None
+
+
+def first_due(waits: str, since: datetime, pack: Pack) -> datetime:
+    """When the team is reminded."""
+    return since + pack.time_limits[waits].remind_after
+
+
+def escalation_due(waits: str, reminded: datetime, pack: Pack) -> datetime:
+    """When coordination is reminded, after the team was."""
+    limit = pack.time_limits[waits]
+    return reminded + (limit.escalate_after - limit.remind_after)

@@ -1,0 +1,92 @@
+"""Settings: environment variables, read once, all checked at start (contract 1)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DEFAULT_CANONICAL_BASE = "https://sluss.example/fhir"
+
+
+class BadSettings(Exception):  # noqa: N818  what is wrong is the settings
+    """One line per bad setting: its name and what it takes."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside."""
+
+    database_url: str | None = None
+    """PostgreSQL 15 or newer; None means the embedded one under `data_dir`."""
+    data_dir: Path = Path("var")
+    pack: str = "gavleborg"
+    fhir_server_url: str | None = None
+    """Base URL of the external FHIR server, without a trailing slash; None means that exchange is off."""
+    canonical_base: str = DEFAULT_CANONICAL_BASE
+    public_url: str | None = None
+    """Base that clients see, without a trailing slash; None means from the request."""
+    auth: str = "off"
+    log_level: str = "info"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Settings from `environ` (the process's by default). Raises BadSettings with every problem."""
+        env = os.environ if environ is None else environ
+        problems: list[str] = []
+        settings = cls(
+            database_url=_database_url(env, problems),
+            data_dir=Path(env.get("SLUSS_DATA_DIR") or "var"),
+            pack=env.get("SLUSS_PACK") or "gavleborg",
+            fhir_server_url=_url(env, "SLUSS_FHIR_SERVER_URL", problems),
+            canonical_base=_url(env, "SLUSS_CANONICAL_BASE", problems) or DEFAULT_CANONICAL_BASE,
+            public_url=_url(env, "SLUSS_PUBLIC_URL", problems),
+            auth=_auth(env, problems),
+            log_level=_log_level(env, problems),
+        )
+        if problems:
+            raise BadSettings(problems)
+        return settings
+
+
+def _database_url(env: Mapping[str, str], problems: list[str]) -> str | None:
+    value = env.get("SLUSS_DATABASE_URL")
+    if not value:
+        return None
+    if urlsplit(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        # the value may hold a password, so it is not repeated
+        problems.append("SLUSS_DATABASE_URL takes a PostgreSQL URL: postgresql://user@host:5432/database")
+    return value
+
+
+def _url(env: Mapping[str, str], name: str, problems: list[str]) -> str | None:
+    value = env.get(name)
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        sound = False
+    if not sound:
+        problems.append(f"{name} takes an absolute http or https URL without query")
+    return value.rstrip("/")
+
+
+def _auth(env: Mapping[str, str], problems: list[str]) -> str:
+    value = env.get("SLUSS_AUTH") or "off"
+    if value != "off":
+        problems.append("SLUSS_AUTH takes: off (loopback only); smart is not available in this version")
+    return value
+
+
+def _log_level(env: Mapping[str, str], problems: list[str]) -> str:
+    value = (env.get("SLUSS_LOG_LEVEL") or "info").lower()
+    if value not in ("debug", "info", "warning", "error"):
+        problems.append("SLUSS_LOG_LEVEL takes: debug, info, warning, error")
+    return value

@@ -1,0 +1,142 @@
+"""The one table where errors meet HTTP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from fhir_mappings.issues import Issue, IssueCode, Severity, error, to_operation_outcome
+from fhir_mappings.strict_json import dump
+from service.referral.journey.judgement import ITEM_9_LIMIT
+from service.referral.refusal import Kind, Refusal
+from service.referral.risk_signs import not_received, risk_signs
+from service.store.records import StaleVersion, StoreUnavailable
+from service.web.requests_in import base_url, house
+
+STATUS: Mapping[Kind, int] = {
+    Kind.UNREADABLE: 400,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
+    Kind.STALE: 412,
+    Kind.TOO_LARGE: 413,
+    Kind.INVALID: 422,
+    Kind.NOT_SUPPORTED: 422,
+    Kind.UNAVAILABLE: 503,
+}
+
+_HTTP: Mapping[int, tuple[IssueCode, str]] = {
+    400: (IssueCode.INVALID, "Begäran kan inte läsas."),
+    404: (IssueCode.NOT_FOUND, "Adressen finns inte."),
+    405: (IssueCode.NOT_SUPPORTED, "Det går inte att göra så här på den här adressen."),
+    406: (IssueCode.NOT_SUPPORTED, "Sluss svarar bara med JSON."),
+    413: (IssueCode.TOO_LONG, "Det som skickades är för stort."),
+    415: (IssueCode.NOT_SUPPORTED, "Sluss tar bara emot JSON i UTF-8."),
+}
+
+log = structlog.get_logger("sluss.web")
+
+
+def register(app: Flask) -> None:
+    """Let every error become an answer of this table."""
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(StoreUnavailable, _unavailable)
+    app.register_error_handler(StaleVersion, _overtaken)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = {"Location": f"{base_url()}/{refusal.location}"} if refusal.location else {}
+    return outcome(STATUS[refusal.kind], list(refusal.issues), headers)
+
+
+def _unavailable(_: StoreUnavailable) -> Response:
+    issue = error(
+        IssueCode.TRANSIENT,
+        None,
+        "Sluss kan inte spara eller läsa just nu. Försök igen om en stund.",
+        "the database cannot answer now; retry later",
+    )
+    return outcome(503, [issue], {"Retry-After": "5"})
+
+
+def _overtaken(_: StaleVersion) -> Response:
+    issue = error(
+        IssueCode.CONFLICT,
+        None,
+        "Resursen ändrades samtidigt av någon annan. Läs om den och försök igen.",
+        "a concurrent change was stored first; read again and retry",
+    )
+    return outcome(409, [issue], {"Retry-After": "1"})
+
+
+def _http(problem: HTTPException) -> Response:
+    status = problem.code or 500
+    code, text = _HTTP.get(status, (IssueCode.PROCESSING, "Begäran kunde inte utföras."))
+    headers = {}
+    if status == 405 and getattr(problem, "valid_methods", None):
+        headers["Allow"] = ", ".join(sorted(problem.valid_methods))  # type: ignore[attr-defined]  # MethodNotAllowed's
+    return outcome(status, [error(code, None, text, f"{status} {problem.name}")], headers)
+
+
+def _unexpected(problem: Exception) -> Response:
+    # the type and place only: a message may repeat what was sent
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
+    log.error("unexpected", error=type(problem).__name__, where=where)
+    issue = Issue(
+        Severity.FATAL,
+        IssueCode.EXCEPTION,
+        "Ett internt fel inträffade. Inget har sparats.",
+        "internal error; nothing was stored",
+    )
+    return outcome(500, [issue])
+
+
+def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None = None) -> Response:
+    """An OperationOutcome (or, for the plain intake, problem+json) with the status. Signs of suicide risk in a refused
+    body go first: they were not received.
+    """
+    issues = [*_unreceived_risk(), *issues]
+    if request.path.startswith("/intake/"):
+        return _problem(status, issues, headers)
+    body = to_operation_outcome(issues, house().canonical.rule)
+    response = Response(dump(body), status, dict(headers or {}), content_type="application/fhir+json; charset=utf-8")
+    return response
+
+
+def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None) -> Response:
+    """RFC 9457, with one member of `errors` per issue."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": issues[0].text if issues else "",
+        "status": status,
+        "errors": [
+            {
+                key: value
+                for key, value in {
+                    "field": issue.expression,
+                    "code": str(issue.code),
+                    "text": issue.text,
+                    "detail": issue.diagnostics,
+                }.items()
+                if value
+            }
+            for issue in issues
+        ],
+    }
+    return Response(dump(body), status, dict(headers or {}), content_type="application/problem+json")
+
+
+def _unreceived_risk() -> list[Issue]:
+    body = request.environ.get("sluss.body")
+    if body is None or request.method not in ("POST", "PUT") or request.path.endswith("$assess"):
+        return []
+    limit = house().pack.limits.get(ITEM_9_LIMIT)
+    signs = risk_signs(body, limit.value) if limit else []
+    return [not_received(signs)] if signs else []

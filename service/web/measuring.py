@@ -1,0 +1,101 @@
+"""Figures for Prometheus and one log line per request, neither with personal data.
+
+Labels and lines carry the route's template, never the path or the query: those hold ids and identifiers.
+"""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import structlog
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.access.caller import HEADER
+from service.store.database import Store
+from service.store.records import StoreUnavailable
+
+REQUEST_ID = "X-Request-Id"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_registry = CollectorRegistry()
+REQUESTS = Counter("sluss_http_requests_total", "Requests answered", ["method", "route", "status"], registry=_registry)
+SECONDS = Histogram("sluss_http_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
+VERDICTS = Counter("sluss_referrals_total", "Referrals received, by verdict", ["verdict"], registry=_registry)
+
+log = structlog.get_logger("sluss.web")
+
+
+def register(app: Flask) -> None:
+    """Count, time and log every request."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def exposition(store: Store) -> bytes:
+    """All figures as Prometheus text: those of every web process on this machine, and the queue's as they are now."""
+    registry = _registry
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # ships none
+    of_now = CollectorRegistry()
+    of_now.register(_Queue(store))
+    return generate_latest(registry) + generate_latest(of_now)
+
+
+class _Queue(Collector):
+    """What waits, read when asked."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One gauge each; only `sluss_up 0` when the database does not answer."""
+        now = datetime.now(UTC)
+        try:
+            figures = self.store.view().queue_figures(now)
+        except StoreUnavailable:
+            yield GaugeMetricFamily("sluss_up", "1 when the database answers", 0)
+            return
+        oldest = (now - figures.oldest_due).total_seconds() if figures.oldest_due else 0.0
+        yield GaugeMetricFamily("sluss_up", "1 when the database answers", 1)
+        yield GaugeMetricFamily("sluss_jobs_waiting", "Jobs that wait for a worker", figures.waiting)
+        yield GaugeMetricFamily("sluss_jobs_running", "Jobs that a worker has", figures.running)
+        yield GaugeMetricFamily("sluss_jobs_failed", "Jobs that failed", figures.failed)
+        yield GaugeMetricFamily("sluss_jobs_oldest_due_seconds", "Age of the oldest job that is due", max(0.0, oldest))
+        yield GaugeMetricFamily("sluss_deliveries_failing", "Referrals whose delivery is retried", figures.failing)
+        yield GaugeMetricFamily("sluss_dead_letters", "Referrals whose delivery needs a person", figures.dead_letters)
+        yield GaugeMetricFamily("sluss_deadlines_overdue", "Time limits that have passed", figures.overdue_deadlines)
+
+
+def _begin() -> None:
+    given = request.headers.get(REQUEST_ID, "")
+    request.environ["sluss.request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request.environ["sluss.began"] = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    took = time.perf_counter() - request.environ.get("sluss.began", time.perf_counter())
+    request_id = request.environ.get("sluss.request_id", "")
+    REQUESTS.labels(request.method, route, response.status_code).inc()
+    SECONDS.labels(request.method, route).observe(took)
+    if "Sluss-Verdict" in response.headers and response.status_code == 201:
+        VERDICTS.labels(response.headers["Sluss-Verdict"]).inc()
+    response.headers[REQUEST_ID] = request_id
+    log.info(
+        "request",
+        method=request.method,
+        route=route,
+        status=response.status_code,
+        ms=round(took * 1000, 1),
+        request_id=request_id,
+        role=request.headers.get(HEADER, "administrator").split(" ")[0][:16],
+    )
+    return response

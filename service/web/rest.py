@@ -1,0 +1,215 @@
+"""The FHIR REST interactions of contract 2. Each route reads, asks, answers; the rules live elsewhere."""
+
+from collections.abc import Callable, Mapping
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from fhir_mappings.issues import Issue, IssueCode, error, is_error
+from fhir_mappings.r4 import SUPPORTED_TYPES
+from fhir_mappings.records import Json
+from service.referral.intake import Submission, Unreadable, parts_of, read_submission
+from service.referral.journey.amend import add_evidence, amend, change_evidence
+from service.referral.journey.correspond import correspond
+from service.referral.journey.delegate import add_task
+from service.referral.journey.progress import progress
+from service.referral.journey.receive import Receipt, already_here, reading_for, receive
+from service.referral.lookup import usable_by
+from service.referral.refusal import Kind, Refusal, not_found
+from service.store.records import Stored
+from service.web import replies
+from service.web.requests_in import (
+    Body,
+    caller,
+    house,
+    if_match,
+    read_resource,
+    version_in,
+)
+
+blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
+
+TYPES = SUPPORTED_TYPES
+"""What can be read, searched and have a history."""
+
+
+@blueprint.get("/<type_>/<id_>")
+def read(type_: str, id_: str) -> Response:
+    """read"""
+    known_type(type_)
+    stored = house().store.view().get(type_, id_)
+    if stored is None:
+        raise not_found(type_, id_)
+    return replies.resource(stored)
+
+
+@blueprint.get("/<type_>/<id_>/_history/<int:version>")
+def vread(type_: str, id_: str, version: int) -> Response:
+    """vread"""
+    known_type(type_)
+    stored = house().store.view().version(type_, id_, version)
+    if stored is None:
+        raise not_found(type_, f"{id_}/_history/{version}")
+    return replies.resource(stored)
+
+
+@blueprint.get("/<type_>/<id_>/_history")
+def history(type_: str, id_: str) -> Response:
+    """history-instance"""
+    known_type(type_)
+    versions = house().store.view().history(type_, id_)
+    if not versions:
+        raise not_found(type_, id_)
+    return replies.history(type_, id_, versions)
+
+
+@blueprint.post("/<type_>")
+def create(type_: str) -> Response:
+    """create, for the types that somebody may make."""
+    known_type(type_)
+    make = _CREATE.get(type_)
+    if make is None:
+        raise MethodNotAllowed(valid_methods=["GET", "HEAD"])
+    return make(read_resource(type_))
+
+
+@blueprint.put("/<type_>/<id_>")
+def update(type_: str, id_: str) -> Response:
+    """update; ids are given by Sluss, so an unknown one is 404."""
+    known_type(type_)
+    change = _UPDATE.get(type_)
+    if change is None:
+        raise MethodNotAllowed(valid_methods=["GET", "HEAD"])
+    body = read_resource(type_)
+    if body.resource.get("id") != id_:
+        wrong = error(
+            IssueCode.INVALID,
+            f"{type_}.id",
+            "Resursens id stämmer inte med adressen.",
+            f"the body's id must be {id_!r}, as in the URL",
+        )
+        raise Refusal(Kind.UNREADABLE, [*body.issues, wrong])
+    return change(body)
+
+
+@blueprint.post("")
+@blueprint.post("/", strict_slashes=False)
+def transaction() -> Response:
+    """transaction: one referral and what belongs to it."""
+    body = read_resource("Bundle")
+    order, beside, _ = parts_of(body.resource)
+    size = 1 + len(beside)
+    if order is not None and order.method == "PUT":
+        _raise_unreadable(body)
+        if_matching = version_in(order.if_match) if order.if_match else None
+        given = amend(house(), caller(), body.resource, _target(order.url), if_matching)
+    else:
+        submission = _submission(body)
+        given = _receive(submission, submission.order.if_none_exist)
+    return replies.transaction(given, order.position or 0 if order else 0, size)
+
+
+# ---------------------------------------------------------------- per type
+
+
+def _create_order(body: Body) -> Response:
+    return replies.receipt(_receive(_submission(body), request.headers.get("If-None-Exist")))
+
+
+def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:
+    """Take the referral in, unless the condition says that it is here."""
+    if if_none_exist:
+        existing = already_here(house(), caller(), submission, if_none_exist)
+        if existing is not None:
+            return existing
+    return receive(house(), caller(), submission)
+
+
+def _update_order(body: Body) -> Response:
+    _raise_unreadable(body)
+    return replies.receipt(amend(house(), caller(), body.resource, body.resource["id"], if_match()))
+
+
+def _submission(body: Body) -> Submission:
+    """The referral of a body; R4's problems and our own are told together (contract 2)."""
+    read = read_submission(body.resource, reading_for(house()), usable_by(house(), caller()))
+    against_r4 = [issue for issue in body.issues if is_error(issue)]
+    if against_r4:
+        own = read.issues if isinstance(read, Unreadable) else ()
+        raise Refusal(Kind.UNREADABLE, _distinct([*against_r4, *own]))
+    if isinstance(read, Unreadable):
+        raise Refusal(Kind.INVALID, read.issues)
+    return read
+
+
+def _created(make: Callable[[Json], Stored]) -> Callable[[Body], Response]:
+    def answer(body: Body) -> Response:
+        _raise_unreadable(body)
+        return replies.resource(make(body.resource), 201)
+
+    return answer
+
+
+def _changed(change: Callable[[Json, int | None], Stored]) -> Callable[[Body], Response]:
+    def answer(body: Body) -> Response:
+        _raise_unreadable(body)
+        return replies.resource(change(body.resource, if_match()))
+
+    return answer
+
+
+_CREATE: Mapping[str, Callable[[Body], Response]] = {
+    "ServiceRequest": _create_order,
+    "Observation": _created(lambda sent: add_evidence(house(), caller(), sent)),
+    "QuestionnaireResponse": _created(lambda sent: add_evidence(house(), caller(), sent)),
+    "Communication": _created(lambda sent: correspond(house(), caller(), sent)),
+    "Task": _created(lambda sent: add_task(house(), caller(), sent)),
+}
+
+_UPDATE: Mapping[str, Callable[[Body], Response]] = {
+    "ServiceRequest": _update_order,
+    "Task": _changed(lambda sent, version: progress(house(), caller(), sent, version)),
+    "Observation": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
+    "QuestionnaireResponse": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
+}
+
+CREATABLE = frozenset(_CREATE)
+UPDATABLE = frozenset(_UPDATE)
+
+
+def known_type(type_: str) -> None:
+    if type_ not in TYPES:
+        raise Refusal(
+            Kind.NOT_FOUND,
+            [
+                error(
+                    IssueCode.NOT_SUPPORTED,
+                    None,
+                    "Sluss har inga resurser av den typen.",
+                    "this resource type is not supported; see /fhir/metadata",
+                )
+            ],
+        )
+
+
+def _raise_unreadable(body: Body) -> None:
+    errors = [issue for issue in body.issues if is_error(issue)]
+    if errors:
+        raise Refusal(Kind.UNREADABLE, errors)
+
+
+def _distinct(issues: list[Issue]) -> list[Issue]:
+    """Each place and code once: R4's word and ours on the same missing element are one problem."""
+    seen: set[tuple[str | None, IssueCode]] = set()
+    told = []
+    for issue in issues:
+        key = (issue.expression, issue.code)
+        if key not in seen:
+            seen.add(key)
+            told.append(issue)
+    return told
+
+
+def _target(url: str) -> str:
+    """The id in `ServiceRequest/{id}`."""
+    return url.strip("/").rpartition("/")[2]
