@@ -172,12 +172,13 @@ _ADDING: dict[str, LiteralString] = {
         INSERT INTO deadline (task_id, kind, referral_id, due_at, level)
         SELECT w.task_id, w.kind, w.referral_id, w.due_at, w.level
         FROM unnest(%(due_tasks)b::text[], %(due_kinds)b::text[], %(due_referrals)b::text[],
-                    %(due_times)b::timestamptz[], %(due_levels)b::int[]) AS w (task_id, kind, referral_id, due_at, level)
+                    %(due_times)b::timestamptz[], %(due_levels)b::int[])
+             AS w (task_id, kind, referral_id, due_at, level)
         ON CONFLICT (task_id, kind) DO UPDATE
         SET referral_id = excluded.referral_id, due_at = excluded.due_at, level = excluded.level
     """,
     "deferred": """
-        SELECT sluss_defer(w.name, w.args::jsonb, w.queueing_lock, w.lock, w.due)
+        SELECT sluss_defer(w.name, w.args::jsonb, w.queueing_lock, w.lock, w.due) AS done
         FROM unnest(%(job_names)b::text[], %(job_args)b::text[], %(job_queueing_locks)b::text[],
                     %(job_locks)b::text[], %(job_times)b::timestamptz[]) AS w (name, args, queueing_lock, lock, due)
     """,
@@ -188,15 +189,13 @@ _ADDING: dict[str, LiteralString] = {
 @cache
 def add(parts: tuple[str, ...]) -> bytes:
     """One statement that leaves all these parts behind and gives (type, id) of what was created: most changes are this
-    and a COMMIT. The same few combinations come again and again, so each is prepared once."""
-    selects = [
-        f"{part} AS MATERIALIZED ({_ADDING[part]})" if part == "deferred" else f"{part} AS ({_ADDING[part]})"
-        for part in parts
-    ]
+    and a COMMIT. The same few combinations come again and again, so each is prepared once.
+    """
+    selects = ", ".join(f"{part} AS ({_ADDING[part]})" for part in parts)
     found = "SELECT type, id FROM created" if "created" in parts else "SELECT NULL, NULL WHERE false"
-    # A SELECT that nobody asks for would not be carried out.
+    # A SELECT that nobody reads from would not be carried out.
     jobs = " UNION ALL SELECT NULL, NULL FROM deferred" if "deferred" in parts else ""
-    return f"WITH {', '.join(selects)} {found}{jobs}".encode()
+    return f"WITH {selects} {found}{jobs}".encode()
 
 
 CLEAR_DEADLINES: LiteralString = """

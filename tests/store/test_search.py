@@ -11,6 +11,8 @@ from service.store.query import SearchQuery
 from service.store.records import Page, Write
 from tests.store.examples import HSA, ORGANISATION, communication, patient, query, referral, service_request, task
 
+MADRS_S = "https://sluss.example/fhir/Questionnaire/madrs-s"
+
 
 def _store(store: Store, *resources: Json) -> None:
     """Each in a change of its own, so that their stamps differ."""
@@ -140,13 +142,13 @@ def test_people_and_forms_are_found_by_text_and_url(store: Store) -> None:
         "resourceType": "Questionnaire",
         "id": "q-1",
         "status": "active",
-        "url": "https://sluss.example/fhir/Questionnaire/madrs-s",
+        "url": MADRS_S,
     }
     answers = {
         "resourceType": "QuestionnaireResponse",
         "id": "qr-1",
         "status": "completed",
-        "questionnaire": "https://sluss.example/fhir/Questionnaire/madrs-s|1.0",
+        "questionnaire": f"{MADRS_S}|1.0",
     }
     _store(store, patient(active=True), form, answers)
     assert _found(store, "Patient", ("name", "test")) == ["p-1"]
@@ -156,8 +158,8 @@ def test_people_and_forms_are_found_by_text_and_url(store: Store) -> None:
     assert _found(store, "Patient", ("active", "true")) == ["p-1"]
     assert _found(store, "Patient", ("active", "false")) == []
     assert _found(store, "Patient", ("birthdate", "1990-02")) == ["p-1"]
-    assert _found(store, "Questionnaire", ("url", "https://sluss.example/fhir/Questionnaire/madrs-s")) == ["q-1"]
-    madrs_s = ("questionnaire", "https://sluss.example/fhir/Questionnaire/madrs-s")
+    assert _found(store, "Questionnaire", ("url", MADRS_S)) == ["q-1"]
+    madrs_s = ("questionnaire", MADRS_S)
     assert _found(store, "QuestionnaireResponse", madrs_s) == ["qr-1"]
 
 
