@@ -89,13 +89,14 @@ def test_connections_that_the_server_has_closed_are_replaced_unnoticed(store: St
 
 
 def test_a_change_whose_connection_is_lost_is_unavailable_and_leaves_nothing(store: Store) -> None:
-    with pytest.raises(StoreUnavailable), store.change() as change:
-        change.write([Write(task("t-1"))])
-        change.flush()
-        with psycopg.connect(store.url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluss-write'"
-            )
+    def interrupted() -> None:
+        with store.change() as change:
+            change.write([Write(task("t-1"))])
+            change.flush()
+            _terminate("sluss-write", store)
+
+    with pytest.raises(StoreUnavailable):
+        interrupted()
     assert store.view().get("Task", "t-1") is None
 
 
