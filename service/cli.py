@@ -66,7 +66,7 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
     open_store(settings).close()
     if workers > 1:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
-    worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None  # noqa: S603
+    worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
     try:
         Granian(
             "wsgi:app",

@@ -149,7 +149,7 @@ def _hsa_ids(parts: Sequence[Part], kind: str) -> set[str]:
 
 
 def _requester(submission: Submission, desk: _Desk, organisation: Reference) -> Reference:
-    """What Task.requester points at: the role that was sent, the one that the requester's own data make, or the unit."""
+    """What Task.requester points at: the role that was sent, the one that the requester's own data make, or unit."""
     literal = text(child(submission.order.resource, "requester"), "reference")
     reference = desk.became.get(literal) if literal else None
     if reference is not None and not reference.startswith("Practitioner/"):

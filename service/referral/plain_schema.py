@@ -121,14 +121,14 @@ def _bad_answer(link_id: str) -> Issue:
 
 
 def _identity(identifier: str | None, today: date) -> tuple[PatientIdentity | None, list[Issue]]:
-    """The kind follows from the number itself: a day above 60 is a samordningsnummer, letters a reservnummer."""
+    """The kind follows from the number itself: a day of 60 or more is a samordningsnummer, letters a reservnummer."""
     if identifier is None:
         return None, []
     value = identifier.replace("-", "") if len(identifier) == 13 else identifier
     kind = IdentityKind.PERSONNUMMER
     if not value.isdigit():
         kind = IdentityKind.RESERVNUMMER
-    elif len(value) == 12 and int(value[6:8]) > 60 or value[6:8] == "60":
+    elif len(value) == 12 and int(value[6:8]) >= 60:
         kind = IdentityKind.SAMORDNINGSNUMMER
     read = parse_identity(IDENTITY_SYSTEMS[kind], value, "patient.identifier", today)
     return (None, read) if isinstance(read, list) else (read, [])
@@ -168,7 +168,7 @@ def _rating(rating: Mapping[str, Any]) -> MadrsS:
 
 
 def _flattened(messages: object, path: str) -> list[Issue]:
-    """marshmallow's nested messages as issues, one for each message."""
+    """The nested messages as issues, one for each message."""
     if isinstance(messages, dict):
         return [issue for key, inner in messages.items() for issue in _flattened(inner, _joined(path, key))]
     if isinstance(messages, list):

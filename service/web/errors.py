@@ -106,8 +106,7 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
     if request.path.startswith("/intake/"):
         return _problem(status, issues, headers)
     body = to_operation_outcome(issues, house().canonical.rule)
-    response = Response(dump(body), status, dict(headers or {}), content_type="application/fhir+json; charset=utf-8")
-    return response
+    return Response(dump(body), status, dict(headers or {}), content_type="application/fhir+json; charset=utf-8")
 
 
 def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None) -> Response:

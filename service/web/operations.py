@@ -60,7 +60,8 @@ def _submission(body: Body) -> Submission:
                 "exactly one parameter 'referral' with a ServiceRequest or Bundle is required",
             )
             raise Refusal(Kind.UNREADABLE, [*issues, missing])
-        referral, issues = inner, [*issues, *validate(inner)] if not issues else issues
+        referral = inner
+        issues = issues or validate(inner)
     read = read_submission(referral, reading_for(home), usable_by(home, caller()))
     against_r4 = [issue for issue in issues if is_error(issue)]
     if against_r4:

@@ -35,7 +35,7 @@ TYPES = SUPPORTED_TYPES
 
 @blueprint.get("/<type_>/<id_>")
 def read(type_: str, id_: str) -> Response:
-    """read"""
+    """The interaction read."""
     known_type(type_)
     stored = house().store.view().get(type_, id_)
     if stored is None:
@@ -45,7 +45,7 @@ def read(type_: str, id_: str) -> Response:
 
 @blueprint.get("/<type_>/<id_>/_history/<int:version>")
 def vread(type_: str, id_: str, version: int) -> Response:
-    """vread"""
+    """The interaction vread."""
     known_type(type_)
     stored = house().store.view().version(type_, id_, version)
     if stored is None:
@@ -178,6 +178,7 @@ UPDATABLE = frozenset(_UPDATE)
 
 
 def known_type(type_: str) -> None:
+    """Raise Refusal (not found) for a type that Sluss does not keep."""
     if type_ not in TYPES:
         raise Refusal(
             Kind.NOT_FOUND,

@@ -1,4 +1,4 @@
-"""The referrer changes what it sent: a new version of the ServiceRequest, new evidence, or a withdrawal (contract 3, 7).
+"""The referrer changes what it sent: a new version of the referral, new evidence, or a withdrawal (contract 3, 7).
 
 Before acceptance the referral is assessed and routed anew; later it is kept and the therapist told by a note; after a
 rejection or a cancellation a new Task begins on the same focus. The alert rules run every time, in every state.

@@ -130,7 +130,7 @@ def business_status(verdict: Verdict, needs_routing: bool) -> str | None:
 
 
 def reason_of(assessment: Assessment) -> tuple[str, str] | None:
-    """statusReason of a returned referral: the gravest rule as coding, all in text."""
+    """The statusReason of a returned referral: the gravest rule as coding, all in text."""
     if assessment.verdict is not Verdict.RETURN:
         return None
     grave = [finding for finding in assessment.findings if finding.verdict is Verdict.RETURN]

@@ -1,0 +1,39 @@
+# Everything runs from .venv, made from hash-pinned requirements; nothing is installed outside the project.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: install demo test serve bench check lock help
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: .venv/.installed ## set up .venv
+
+.venv/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install ## the whole main job on sample referrals; ONCE=1 ends by itself
+	$(BIN)/sluss demo $(if $(ONCE),--once)
+
+test: install ## all tests
+	$(BIN)/python -m pytest -n $${SLUSS_TEST_PROCESSES:-2}
+
+serve: install ## the service with its worker on http://127.0.0.1:8080
+	$(BIN)/sluss serve --with-worker
+
+bench: install ## figures, each beside a bound measured in the same run
+	$(BIN)/python -m tests.bench
+
+check: install ## lint, types, imports, packs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sluss pack check gavleborg
+	$(BIN)/sluss pack check praktikertjanst
+
+lock: install ## renew requirements.txt from pyproject.toml
+	$(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe --strip-extras --extra dev --output-file requirements.txt pyproject.toml
