@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from fhir_mappings import strict_json
 from fhir_mappings.r4 import SUPPORTED_TYPES
@@ -124,7 +124,7 @@ def running_stand_in(
     app = create_stand_in(held)
     if wrap is not None:
         wrap(app)
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="stand-in", daemon=True)
     thread.start()
     try:
@@ -133,6 +133,13 @@ def running_stand_in(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Without a line for every request, which would drown what a demo has to say."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
 
 
 def _body(resource_type: str) -> Json:

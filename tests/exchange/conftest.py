@@ -46,10 +46,22 @@ def way(monkeypatch: pytest.MonkeyPatch) -> Way:
     return Way()
 
 
+class CarelessMemory(Memory):
+    """A server that creates whatever comes: conditional create races in several, and then finds nothing."""
+
+    def _existing(self, *_: object) -> Json | None:
+        return None
+
+
 @pytest.fixture
-def there(way: Way) -> Iterator[Running]:
-    with running_stand_in(wrap=way.lead_through) as running:
+def there(way: Way, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A server; `parametrize("there", [...], indirect=True)` chooses what kind of memory it has."""
+    kind: type[Memory] = getattr(request, "param", Memory)
+    with running_stand_in(memory=kind(), wrap=way.lead_through) as running:
         yield running
+
+
+whichever_server = pytest.mark.parametrize("there", [Memory, CarelessMemory], indirect=True)
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 
 from service.exchange.deliver import Result, State
-from tests.exchange.conftest import House
+from tests.exchange.conftest import House, whichever_server
 from tests.exchange.troubled import Trouble, Way
+from tests.store.examples import patient
 
 
 def at_once(*calls: Callable[[], Result]) -> list[Result]:
@@ -23,6 +25,7 @@ def at_once(*calls: Callable[[], Result]) -> list[Result]:
         return list(pool.map(started, calls))
 
 
+@whichever_server
 def test_deliveries_of_one_referral_at_the_same_time_make_one_copy(house: House) -> None:
     house.receive()
     results = at_once(*[house.deliver] * 4)
@@ -31,16 +34,31 @@ def test_deliveries_of_one_referral_at_the_same_time_make_one_copy(house: House)
         assert len(house.shown(type_)) == 1, type_
 
 
-def test_referrals_of_one_patient_at_the_same_time_make_one_patient_and_one_directory(house: House) -> None:
-    numbers = [str(n) for n in range(1, 5)]
-    for number in numbers:
-        house.receive(number, f"p-{number}")
-    results = at_once(*[lambda n=number: house.deliver(f"r-{n}") for number in numbers])
+@whichever_server
+def test_the_first_referrals_at_the_same_time_make_one_directory(house: House) -> None:
+    results = at_once(*referrals_of_one_patient(house))
     assert [result.state for result in results] == [State.DELIVERED] * 4
-    assert len(house.shown("Patient")) == 1
     assert len(house.shown("Organization")) == 2
+    assert len(house.shown("PractitionerRole")) == 1
     assert len(house.shown("HealthcareService")) == 1
     assert len(house.shown("Task")) == 4
+
+
+@whichever_server
+def test_referrals_of_one_patient_at_the_same_time_make_one_patient(house: House) -> None:
+    somebody = {"system": "http://electronichealth.se/identifier/personnummer", "value": "189002029800"}
+    house.write(patient("p-0", identifier=[somebody]))
+    house.deliver(house.receive("0", "p-0"))
+    results = at_once(*referrals_of_one_patient(house))
+    assert [result.state for result in results] == [State.DELIVERED] * 4
+    assert len(house.shown("Patient")) == 2
+    assert len({task["for"]["reference"] for task in house.shown("Task")}) == 2
+
+
+def referrals_of_one_patient(house: House) -> list[Callable[[], Result]]:
+    """Deliveries of four units' referrals."""
+    received = [house.receive(str(number), f"p-{number}") for number in range(1, 5)]
+    return [partial(house.deliver, referral_id) for referral_id in received]
 
 
 def test_no_transaction_is_open_and_no_writer_seen_while_the_server_is_asked(house: House, way: Way) -> None:

@@ -9,7 +9,7 @@ import pytest
 from service.exchange.deliver import Result, State
 from service.exchange.translate import REFERRAL_TYPES
 from service.store.records import StoreUnavailable
-from tests.exchange.conftest import CANONICAL, Clock, House
+from tests.exchange.conftest import CANONICAL, Clock, House, whichever_server
 from tests.exchange.troubled import Trouble, Way
 from tests.store.examples import communication
 
@@ -65,6 +65,7 @@ def test_a_server_that_stays_away_ends_in_a_dead_letter_after_about_a_day(house:
     assert [row.referral_id for row in house.exchange.dead_letters()] == ["r-1"]
 
 
+@whichever_server
 @pytest.mark.parametrize("status", [502, 200])
 def test_an_answer_lost_on_the_way_back_makes_no_second_copy(
     house: House, way: Way, clock: Clock, asked: Asked, status: int
@@ -84,6 +85,7 @@ def test_an_answer_lost_on_the_way_back_makes_no_second_copy(
         assert [one["meta"]["versionId"] for one in house.shown(type_)] == ["1"], type_
 
 
+@whichever_server
 def test_a_time_out_after_the_server_committed_makes_no_second_copy(house: House, way: Way, clock: Clock) -> None:
     house.receive()
     house.deliver()
@@ -100,6 +102,7 @@ def test_a_time_out_after_the_server_committed_makes_no_second_copy(house: House
     assert (task["status"], task["meta"]["versionId"]) == ("accepted", "3")
 
 
+@whichever_server
 def test_a_worker_killed_between_their_commit_and_ours_makes_no_second_copy(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
