@@ -22,7 +22,7 @@ from service.store.records import (
     Stored,
     Write,
 )
-from service.store.view import View, _referral_values
+from service.store.view import View, referral_values
 
 
 class Change(View):
@@ -75,7 +75,7 @@ class Change(View):
         rows = self._rows(statements.LOCK_REFERRAL, {"id": referral_id})
         if not rows:
             raise KeyError(referral_id)
-        return ReferralRow(*_referral_values(rows[0]))
+        return ReferralRow(*referral_values(rows[0]))
 
     def update_referral(self, referral_id: str, **fields: Any) -> None:
         """Sets fields of a referral's row, by the names of `ReferralRow`. Raises TypeError for an unknown name."""

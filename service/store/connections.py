@@ -3,6 +3,7 @@
 import os
 import select
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -57,9 +58,17 @@ class Connections:
         self._size = size
         self._wait = wait
         self._begin()
+        begin = weakref.WeakMethod(self._begin)
+
+        def begin_anew() -> None:
+            if (still_here := begin()) is not None:
+                still_here()
+
+        os.register_at_fork(after_in_child=begin_anew)
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        # After a fork, the parent's sockets must be left alone: its connections are kept, unused, and not closed.
+        self._inherited = getattr(self, "_idle", None)
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(self._size)
 
@@ -69,9 +78,6 @@ class Connections:
 
         Raises StoreUnavailable when none is to be had in time, and for any operational error inside the block.
         """
-        if self._pid != os.getpid():
-            # The parent's sockets must be left alone, so its list is dropped, not closed.
-            self._begin()
         free = self._free
         if not free.acquire(timeout=self._wait):
             raise StoreUnavailable("no free database connection")

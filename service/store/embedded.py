@@ -51,5 +51,9 @@ def _forget_the_dead(server: "PostgresServer") -> None:
     users = server.global_process_id_list
     with server._lock:
         for pid in users.get_and_add(os.getpid()):
-            if not Path(f"/proc/{pid}").exists():
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
                 users.get_and_remove(pid)
+            except PermissionError:
+                pass  # alive, and somebody else's

@@ -99,7 +99,7 @@ class View:
     def open_referrals(self, patient_key: str) -> list[ReferralRow]:
         """The referrals of a patient that are not at an end, oldest first, from whichever organisation."""
         rows = self._rows(statements.OPEN_REFERRALS, {"patient_key": patient_key, "states": list(OPEN_STATES)})
-        return [ReferralRow(*row) for row in map(_referral_values, rows)]
+        return [ReferralRow(*row) for row in map(referral_values, rows)]
 
     def natural(self, kind: str, keys: Sequence[str]) -> dict[str, Reference]:
         """The resources that stand for `keys` of a kind (`claim_natural`); keys that nobody claimed are left out."""
@@ -122,7 +122,7 @@ class View:
     def waiting_at(self, team: str, states: Sequence[str]) -> list[ReferralRow]:
         """The referrals of a team whose Task is in one of these states, oldest first."""
         rows = self._rows(statements.WAITING_AT, {"team": team, "states": list(states)})
-        return [ReferralRow(*row) for row in map(_referral_values, rows)]
+        return [ReferralRow(*row) for row in map(referral_values, rows)]
 
     def overdue(self, now: datetime, limit: int) -> list[Deadline]:
         """Up to `limit` deadlines that are due at `now`, earliest first; not locked."""
@@ -146,11 +146,11 @@ def _first(rows: list[Row]) -> Stored | None:
     return Stored(*rows[0]) if rows else None
 
 
-def _referral_values(row: Row) -> Row:
+def referral_values(row: Row) -> Row:
     """The columns with `alerted` as the tuple that the record holds."""
     *before, alerted, unit_reach = row
     return (*before, tuple(alerted), unit_reach)
 
 
 def _first_referral(rows: list[Row]) -> ReferralRow | None:
-    return ReferralRow(*_referral_values(rows[0])) if rows else None
+    return ReferralRow(*referral_values(rows[0])) if rows else None
