@@ -9,6 +9,7 @@ import contextlib
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from procrastinate.jobs import Status
 
 from service.exchange.deliver import Deliverer
 from service.exchange.translate import REFERRAL_TYPES
+from service.store.records import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ _SETTLED = timedelta(minutes=1)
 _STOP_WITHIN = 45.0
 """Seconds that running jobs get to end: longer than the calls of one delivery."""
 _RESTART_AFTER = 2.0
+_PAUSES = (1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def create_app(duties: Duties) -> procrastinate.App:
     @app.task(name=DELIVER)
     def deliver_referral(referral_id: str) -> None:
         if deliverer is not None:  # else it stays undelivered, and is found when a server is set
-            deliverer.deliver(referral_id)
+            deliver_patiently(deliverer, referral_id)
 
     @app.periodic(cron=_TIMERS_EVERY)
     @app.task(name="timers", lock="timers", queueing_lock="timers")
@@ -94,6 +97,23 @@ def create_app(duties: Duties) -> procrastinate.App:
             find_undelivered(deliverer, duties.clock())
 
     return app
+
+
+def deliver_patiently(deliverer: Deliverer, referral_id: str) -> None:
+    """Deliver, past a database that is away for a moment. Raises StoreUnavailable when it stays away: the job is then
+    requeued as stalled, or the referral found by the next reconciliation.
+
+    Not a retry of the queue's: that would need the queueing lock, which a job that waits behind this one may hold.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            deliverer.deliver(referral_id)
+        except StoreUnavailable:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
 
 
 def find_undelivered(deliverer: Deliverer, now: datetime) -> int:

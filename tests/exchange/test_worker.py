@@ -16,9 +16,10 @@ import psycopg
 import pytest
 
 from service.exchange import worker
-from service.exchange.deliver import Deliverer, State
+from service.exchange.deliver import Deliverer, Result, State
 from service.exchange.worker import DELIVER, BackgroundWorker, Duties, lock_of
 from service.store.database import Store
+from service.store.records import StoreUnavailable
 from tests.exchange.conftest import Clock, House
 from tests.exchange.troubled import Trouble, Way
 
@@ -140,17 +141,39 @@ def test_jobs_of_a_worker_that_was_killed_are_done_by_another(
 def test_the_worker_comes_back_when_the_database_does(
     house: House, store: Store, clock: Clock, deliverer: Deliverer
 ) -> None:
-    with working(duties_of(store, clock, deliverer)):
-        soon(lambda: jobs(store, "sweep") or jobs(store, "timers") or True)
-        time.sleep(1)
+    ran: list[int] = []
+    with working(duties_of(store, clock, deliverer, lambda: ran.append(1))):
+        soon(lambda: ran)
         with psycopg.connect(store.url, autocommit=True) as connection:
-            connection.execute(
+            ended = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name LIKE 'sluss%' AND datname = current_database()"
-            )
+                " WHERE application_name IN ('sluss-worker', 'sluss-exchange') AND datname = current_database()"
+            ).fetchall()
+        assert len(ended) > 1
         house.receive()
         defer(store, "r-1")
         soon(lambda: house.shown("Task"), 30)
+
+
+def test_a_database_that_is_away_for_a_moment_costs_a_moment(
+    house: House, deliverer: Deliverer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.receive()
+    monkeypatch.setattr(worker, "_PAUSES", (0.01, 0.01))
+    left = [StoreUnavailable("away"), StoreUnavailable("away")]
+    deliver = Deliverer.deliver
+
+    def unsteady(self: Deliverer, referral_id: str) -> Result:
+        if left:
+            raise left.pop()
+        return deliver(self, referral_id)
+
+    monkeypatch.setattr(Deliverer, "deliver", unsteady)
+    worker.deliver_patiently(deliverer, "r-1")
+    assert house.shown("Task")
+    left += [StoreUnavailable("away")] * 3
+    with pytest.raises(StoreUnavailable):
+        worker.deliver_patiently(deliverer, "r-1")
 
 
 def test_stopping_lets_the_delivery_under_way_end(
