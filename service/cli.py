@@ -124,7 +124,7 @@ def _deliverer(settings: Settings, house: Any) -> Any:
 
     client = FhirClient(settings.fhir_server_url)
     own_base = f"{settings.public_url}/fhir" if settings.public_url else None
-    return Deliverer(house.store, ExchangeState(house.store), client, house.canonical, house.clock, own_base=own_base)
+    return Deliverer(house.store, ExchangeState(house.store.url), client, house.canonical, house.clock, own_base=own_base)
 
 
 @main.group()

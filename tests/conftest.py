@@ -28,7 +28,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The session's PostgreSQL server, shared by all workers; its database `postgres` stays empty."""
+    """The session's PostgreSQL server, shared by all workers; its database `postgres` stays empty.
+
+    The embedded one, or that of `SLUSS_TEST_SERVER_URL` (of a superuser, with `/postgres?host=…` at the end), to run
+    the same tests on another version.
+    """
+    given = os.environ.get("SLUSS_TEST_SERVER_URL")
+    if given:
+        yield given
+        return
     server = embedded.start(Path(os.environ[_CLUSTER]) / "data")
     with psycopg.connect(server.url, autocommit=True) as connection:
         # Test data need not survive a power failure.
@@ -43,6 +51,7 @@ def database_url(server_url: str) -> str:
     """This worker's own migrated database."""
     name = f"sluss_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}"')
     url = server_url.replace("/postgres?", f"/{name}?")
     Store(url).migrate()

@@ -165,8 +165,9 @@ def test_a_store_that_was_used_before_a_fork_works_on_both_sides(store: Store) -
     assert store.view().get("Task", "t-1") is not None
 
 
-def test_a_second_user_of_the_embedded_server_joins_it(server_url: str, tmp_path: Path) -> None:
-    with psycopg.connect(server_url) as connection:
-        row = connection.execute("SELECT current_setting('data_directory')").fetchone()
-    assert row is not None
-    assert embedded.start(Path(row[0])).url == server_url
+def test_a_second_user_of_the_embedded_server_joins_it(tmp_path: Path) -> None:
+    server = embedded.start(tmp_path / "data")
+    try:
+        assert embedded.start(tmp_path / "data").url == server.url
+    finally:
+        server.stop()
