@@ -70,9 +70,10 @@ def from_fhir_communication(communication: Json, canonical: Canonical) -> Messag
         recipient_unit=_hsa_id(recipient),
         priority=Priority(communication.get("priority", "routine")),
         reasons=tuple(
-            (concept["coding"][0]["code"], concept.get("text", ""))
+            (coding["code"], concept.get("text", ""))
             for concept in communication.get("reasonCode", ())
-            if concept.get("coding")
+            for coding in concept.get("coding", ())
+            if coding.get("system") == canonical.rule and coding.get("code")
         ),
         in_response_to=_reference(_first(communication, "inResponseTo")) or None,
         prepared=communication["status"] == "preparation",

@@ -263,6 +263,12 @@ def reassessed(task: Json, at: str, findings: Sequence[Finding], route_rule: str
     return changed(task, at, input=[*inputs(findings, route_rule, canonical), *kept])
 
 
+def routed(task: Json, at: str, route_rule: str, canonical: Canonical) -> Json:
+    """A new Task whose team was chosen by another routing rule; other inputs stay."""
+    kept = [i for i in task.get("input", ()) if _coded(i.get("type"), canonical.task_input) != "route"]
+    return changed(task, at, input=[*kept, *inputs((), route_rule, canonical)])
+
+
 # ---------------------------------------------------------------- private
 
 

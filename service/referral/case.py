@@ -184,6 +184,11 @@ class Case:
         """A row in the journal: who, what; ids and codes only."""
         self._events.append(JournalEntry(self.row.id, self.caller.label, event, detail))
 
+    def move(self, task: Json, status: str, **elements: Any) -> None:
+        """A move of Sluss's own, with its row in the journal."""
+        self.record("moved", task=f"Task/{task['id']}", **{"from": task["status"], "to": status})
+        self.put(tasks.changed(task, self.at, status=status, **elements))
+
     def add_task(self, kind: TaskKind, **fields: Any) -> Reference:
         """A further Task about this referral, owned by its team unless `fields` say otherwise."""
         record = TaskRecord(
@@ -211,9 +216,10 @@ class Case:
         previous_team: Team | None = None,
         priority: Priority = Priority.ROUTINE,
         in_response_to: Reference | None = None,
+        reason: Json | None = None,
     ) -> Reference:
         """A message to the referring organisation; where no platform reaches it, also a Task that asks the team to
-        pass it on.
+        pass it on. `reason` is the CodeableConcept of a person's reason: its codes go along.
         """
         house = self.house
         told = [finding for finding in findings if not finding.team_only]
@@ -245,7 +251,10 @@ class Case:
             in_response_to=in_response_to,
             prepared=self.must_be_relayed,
         )
-        reference = self.put(to_fhir_communication(message, self.canonical))
+        communication = to_fhir_communication(message, self.canonical)
+        if reason and reason.get("coding"):
+            communication["reasonCode"] = [*communication.get("reasonCode", ()), reason]
+        reference = self.put(communication)
         self.record("told", category=str(category), communication=reference)
         if message.prepared:
             self.ask_to_relay(reference, priority)
@@ -320,7 +329,7 @@ class Case:
         for reminder in list(self.tasks_of(TaskKind.REMINDER)):
             if reminder.get("focus", {}).get("reference") == about and tasks.is_open(reminder):
                 reason = tasks.own_reason("no-longer-waiting", "Det som väntade är gjort.", self.canonical)
-                self.put(tasks.changed(reminder, self.at, status="cancelled", statusReason=reason))
+                self.move(reminder, "cancelled", statusReason=reason)
         if self._dirty:
             self.write_now()
 

@@ -1,9 +1,11 @@
 """Which elements of a Task a client may change, and how (contract 7). Pure."""
 
-from fhir_mappings.elements import children
+from collections.abc import Iterator
+
+from fhir_mappings.elements import child, children
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json
-from fhir_mappings.task import outputs_of
+from fhir_mappings.task import BUSINESS_STATUS, outputs_of
 from fhir_mappings.terminology import Canonical
 from service.access.rights import Actor
 
@@ -17,6 +19,9 @@ IGNORED = frozenset({"meta", "lastModified"})
 
 KNOWN_OUTPUTS = frozenset({"final-reply", "interim-reply", "progress", "madrs-s", "care-plan"})
 """CodeSystem `task-output`."""
+
+IN_WORDS = frozenset({"final-reply", "interim-reply"})
+"""The outputs that are sent to the referrer as they are written."""
 
 
 def guard(current: Json, sent: Json, who: frozenset[Actor], canonical: Canonical) -> list[Issue]:
@@ -32,7 +37,7 @@ def guard(current: Json, sent: Json, who: frozenset[Actor], canonical: Canonical
         for name in _differing(current, sent)
         if name not in may
     ]
-    return [*issues, *_notes(current, sent), *_outputs(current, sent, canonical)]
+    return [*issues, *_notes(current, sent), *_business_status(sent, canonical), *_outputs(current, sent, canonical)]
 
 
 def is_move(current: Json, sent: Json) -> bool:
@@ -71,28 +76,70 @@ def _notes(current: Json, sent: Json) -> list[Issue]:
     ]
 
 
+def _business_status(sent: Json, canonical: Canonical) -> list[Issue]:
+    """A status in our CodeSystem is one that it has."""
+    return [
+        error(
+            IssueCode.CODE_INVALID,
+            f"Task.businessStatus.coding[{j}].code",
+            f"Okänd status: {coding.get('code')}.",
+            f"unknown code {coding.get('code')!r}; known: {', '.join(sorted(BUSINESS_STATUS))}",
+        )
+        for j, coding in children(child(sent, "businessStatus"), "coding")
+        if coding.get("system") == canonical.business_status and coding.get("code") not in BUSINESS_STATUS
+    ]
+
+
 def _outputs(current: Json, sent: Json, canonical: Canonical) -> list[Issue]:
-    """What Sluss has put there stays, and a type in our CodeSystem is one that it has."""
-    issues = []
-    for ours in ("care-plan",):
-        if outputs_of(current, ours, canonical) != outputs_of(sent, ours, canonical):
-            issues.append(
-                error(
-                    IssueCode.BUSINESS_RULE,
-                    "Task.output",
-                    f"Utdata av typen {ours} sätts av Sluss och får inte ändras.",
-                    f"outputs of type {ours!r} are set by Sluss and must stay",
-                )
+    """What Sluss has put there and what the referrer has been told stays; a type in our CodeSystem is one that it has,
+    and a reply has words.
+    """
+    plan = outputs_of(current, "care-plan", canonical), outputs_of(sent, "care-plan", canonical)
+    told = outputs_of(current, "interim-reply", canonical)
+    kept = outputs_of(sent, "interim-reply", canonical)[: len(told)]
+    return [
+        *([] if plan[0] == plan[1] else [_set_by_sluss()]),
+        *([] if kept == told else [_told_already()]),
+        *(issue for i, output in children(sent, "output") for issue in _output(i, output, canonical)),
+    ]
+
+
+def _output(i: int, output: Json, canonical: Canonical) -> Iterator[Issue]:
+    codes = [
+        (j, coding.get("code"))
+        for j, coding in children(output.get("type", {}), "coding")
+        if coding.get("system") == canonical.task_output
+    ]
+    for j, code in codes:
+        if code not in KNOWN_OUTPUTS:
+            yield error(
+                IssueCode.CODE_INVALID,
+                f"Task.output[{i}].type.coding[{j}].code",
+                f"Okänd typ av utdata: {code}.",
+                f"unknown code {code!r}; known: {', '.join(sorted(KNOWN_OUTPUTS))}",
             )
-    for i, output in children(sent, "output"):
-        for j, coding in children(output.get("type", {}), "coding"):
-            if coding.get("system") == canonical.task_output and coding.get("code") not in KNOWN_OUTPUTS:
-                issues.append(
-                    error(
-                        IssueCode.CODE_INVALID,
-                        f"Task.output[{i}].type.coding[{j}].code",
-                        f"Okänd typ av utdata: {coding.get('code')}.",
-                        f"unknown code {coding.get('code')!r}; known: {', '.join(sorted(KNOWN_OUTPUTS))}",
-                    )
-                )
-    return issues
+        elif code in IN_WORDS and not str(output.get("valueString", "")).strip():
+            yield error(
+                IssueCode.REQUIRED,
+                f"Task.output[{i}].valueString",
+                "Svaret har ingen text.",
+                f"an output of type {code!r} needs a valueString",
+            )
+
+
+def _set_by_sluss() -> Issue:
+    return error(
+        IssueCode.BUSINESS_RULE,
+        "Task.output",
+        "Utdata av typen care-plan sätts av Sluss och får inte ändras.",
+        "outputs of type 'care-plan' are set by Sluss and must stay",
+    )
+
+
+def _told_already() -> Issue:
+    return error(
+        IssueCode.BUSINESS_RULE,
+        "Task.output",
+        "Delsvaret är redan skickat. Skicka en rättelse i stället (Communication correction).",
+        "outputs of type 'interim-reply' were sent and must stay; send a Communication of category correction",
+    )

@@ -14,27 +14,29 @@ _WAITING = {
 }
 
 
+_REFERRAL_WAITS = {
+    "requested": "requested",
+    "received": "requested",
+    "on-hold": "on-hold",
+    "accepted": "accepted",
+    "in-progress": "progress",
+}
+"""Which limit runs for the referral's Task, by its status."""
+
+
 def waiting_for(task: Json, canonical: Canonical) -> str | None:
     """Which of the pack's time limits runs for a Task in its present state; None when nothing waits.
 
     A treatment that has started and been put on hold waits as `on-hold`; one that goes on, for `progress`.
     """
     kind = tasks.kind_of(task, canonical)
-    if kind in _WAITING:
-        ended = task["status"] in tasks.FINAL_STATES or (kind is TaskKind.ABORT and task["status"] == "accepted")
-        return None if ended else _WAITING[kind]
-    if kind is not TaskKind.REFERRAL:
+    if kind is TaskKind.REFERRAL:
+        unrouted = tasks.business_status_of(task, canonical) == "needs-routing" and tasks.is_open(task)
+        return "needs-routing" if unrouted else _REFERRAL_WAITS.get(task["status"])
+    answered = kind is TaskKind.ABORT and task["status"] == "accepted"
+    if kind is None or answered or not tasks.is_open(task):
         return None
-    if tasks.business_status_of(task, canonical) == "needs-routing" and tasks.is_open(task):
-        return "needs-routing"
-    match task["status"]:
-        case "requested" | "received":
-            return "requested"
-        case "on-hold" | "accepted" as status:
-            return str(status)
-        case "in-progress":
-            return "progress"
-    return None
+    return _WAITING.get(kind)
 
 
 def first_due(waits: str, since: datetime, pack: Pack) -> datetime:

@@ -25,6 +25,7 @@ from service.packs.texts import task_text
 from service.referral.case import Case, team_reference
 from service.referral.house import House
 from service.referral.intake import Part, Submission, Unreadable, parts_of, read_parts
+from service.referral.journey.consequences import cancel_withdrawn
 from service.referral.journey.judgement import (
     STATUS,
     answer,
@@ -36,7 +37,8 @@ from service.referral.journey.judgement import (
     unbook,
 )
 from service.referral.journey.opening import open_case
-from service.referral.journey.progress import cancel_withdrawn, check_version, team_of
+from service.referral.journey.ownership import team_of
+from service.referral.journey.progress import check_version
 from service.referral.journey.receive import Receipt, judge, keep, reading_for
 from service.referral.journey.treatment import hand_over_children
 from service.referral.parties import Parties, settle

@@ -4,15 +4,16 @@ from fhir_mappings import task as tasks
 from fhir_mappings.communication import category_of, text_of
 from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error
-from fhir_mappings.records import Json, MessageCategory, Reference, Verdict
+from fhir_mappings.records import Json, MessageCategory, Priority, Reference, Verdict
 from fhir_mappings.terminology import HSA_SYSTEMS, NATIONAL_MESSAGE_CODES, Systems
 from service.access.caller import Caller
 from service.access.rights import Actor, actors
 from service.referral.case import Case, team_reference
 from service.referral.house import House
 from service.referral.journey.opening import open_case
-from service.referral.journey.progress import team_of
+from service.referral.journey.ownership import is_unrouted, team_of
 from service.referral.refusal import Kind, Refusal, forbidden
+from service.referral.routing import NEEDS_ROUTING
 from service.store.records import Stored
 
 THERAPIST_MAY = frozenset(
@@ -73,8 +74,16 @@ def _about(sent: Json) -> Reference:
 def _checked(
     case: Case, sent: Json, may: frozenset[MessageCategory], default: MessageCategory | None
 ) -> MessageCategory:
-    """The category, after all that every message needs."""
-    category = category_of(sent, case.canonical) or default
+    """The category, after all that every message needs. `default` is for a message without any category of ours; one
+    that we do not know, or two at once, nobody guesses.
+    """
+    coded = [
+        coding.get("code")
+        for concept in sent.get("category", ())
+        for coding in concept.get("coding", ())
+        if coding.get("system") == case.canonical.message
+    ]
+    category = category_of(sent, case.canonical) if len(coded) == 1 else None if coded else default
     issues: list[Issue] = []
     if category is None or category not in may:
         allowed = ", ".join(sorted(may))
@@ -113,7 +122,7 @@ def _checked(
 def _answered(case: Case, sent: Json, category: MessageCategory | None) -> list[Issue]:
     """What it answers belongs to the same referral; a correction always answers what it corrects."""
     answered = [text(r, "reference") or "" for _, r in children(sent, "inResponseTo")]
-    unknown = [a for a in answered if case.get(Reference(a)) is None]
+    unknown = [a for a in answered if not a.startswith("Communication/") or case.get(Reference(a)) is None]
     if unknown or (category is MessageCategory.CORRECTION and not answered):
         return [
             error(
@@ -131,7 +140,7 @@ def _from_referrer(case: Case, sent: Json) -> Reference:
 
     Text is not assessed anew; after an information request the therapist decides with it in hand.
     """
-    _checked(case, sent, REFERRER_MAY, MessageCategory.INFORMATION)
+    category = _checked(case, sent, REFERRER_MAY, MessageCategory.INFORMATION)
     reference = case.put(
         {
             **_without_server_elements(sent),
@@ -146,12 +155,10 @@ def _from_referrer(case: Case, sent: Json) -> Reference:
     case.note(text_of(sent), author=f"Remittent {case.row.organisation}")
     case.record("informed", communication=reference)
     task = case.task
-    if task["status"] == "on-hold" and not case.has_started:
-        needs_routing = tasks.route_rule_of(task, case.canonical) == "needs-routing"
-        status = tasks.business_status("needs-routing", case.canonical) if needs_routing else None
-        case.put(tasks.changed(case.task, case.at, status="requested", businessStatus=status, statusReason=None))
+    if category is MessageCategory.INFORMATION and task["status"] == "on-hold" and not case.has_started:
+        status = tasks.business_status(NEEDS_ROUTING, case.canonical) if is_unrouted(case) else None
+        case.move(task, "requested", businessStatus=status, statusReason=None)
         case.set(verdict=str(Verdict.REVIEW))
-        case.record("moved", task=f"Task/{task['id']}", **{"from": "on-hold", "to": "requested"})
     return reference
 
 
@@ -161,11 +168,15 @@ def _from_therapist(case: Case, sent: Json) -> Reference:
     """
     category = _checked(case, sent, THERAPIST_MAY, None)
     relay = case.must_be_relayed
+    id_ = case.house.new_id()
     message: Json = {
+        "priority": str(Priority.ROUTINE),
         **_without_server_elements(sent),
-        "id": case.house.new_id(),
-        "identifier": sent.get("identifier")
-        or [{"system": case.canonical.identifier("communication"), "value": case.house.new_id()}],
+        "id": id_,
+        "identifier": [
+            *sent.get("identifier", ()),
+            {"system": case.canonical.identifier("communication"), "value": id_},
+        ],
         "category": _categories(case, sent, category),
         "subject": {"reference": case.patient},
         "basedOn": _with(sent, "basedOn", case.order_reference),
@@ -185,7 +196,7 @@ def _from_therapist(case: Case, sent: Json) -> Reference:
 
 
 def _without_server_elements(sent: Json) -> Json:
-    return {name: value for name, value in sent.items() if name != "id"}
+    return {name: value for name, value in sent.items() if name not in ("id", "meta")}
 
 
 def _with(sent: Json, name: str, reference: Reference) -> list[Json]:
@@ -216,7 +227,8 @@ def _categories(case: Case, sent: Json, category: MessageCategory) -> list[Json]
     """The categories as sent, with the national code where one exists and is not there."""
     code = NATIONAL_MESSAGE_CODES.get(category)
     categories: list[Json] = sent.get("category", [])
-    known = {c.get("code") for concept in categories for c in concept.get("coding", ())}
-    if code is None or code in known:
+    national = case.canonical.national_message
+    known = {(c.get("system"), c.get("code")) for concept in categories for c in concept.get("coding", ())}
+    if code is None or (national, code) in known:
         return categories
-    return [*categories, {"coding": [{"system": case.canonical.national_message, "code": code}]}]
+    return [*categories, {"coding": [{"system": national, "code": code}]}]

@@ -6,14 +6,14 @@ Contract 4 (override), 6 (`extra-contact`), 7 (`take-over`).
 from fhir_mappings import task as tasks
 from fhir_mappings.elements import children, text
 from fhir_mappings.issues import Issue, IssueCode, error
-from fhir_mappings.records import Json, Priority, Reference, TaskKind, TaskRecord
+from fhir_mappings.records import Json, MessageCategory, Priority, Reference, TaskKind, TaskRecord
 from service.access.caller import Caller
 from service.access.rights import Actor, actors
 from service.packs.texts import task_text
 from service.referral.case import Case, team_reference
 from service.referral.house import House
 from service.referral.journey.opening import open_case
-from service.referral.journey.progress import team_of
+from service.referral.journey.ownership import team_of
 from service.referral.journey.treatment import add_activity, join_plan, room_for
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.store.records import Stored
@@ -28,10 +28,14 @@ def add_task(house: House, caller: Caller, sent: Json) -> Stored:
     patient, CarePlan and times are those of the referral.
     """
     kind = tasks.kind_of(sent, house.canonical)
-    parent = _parent(sent, kind)
+    parent, issues = _parent(sent, kind)
+    if parent is None:
+        raise Refusal(Kind.INVALID, issues)
     with house.store.change() as change:
         case = open_case(house, change, caller, parent)
-        _may(case)
+        _may(case, kind)
+        if issues:
+            raise Refusal(Kind.INVALID, issues)
         match kind:
             case TaskKind.ACTIVITY:
                 reference = _add_activity(case, sent, parent)
@@ -43,8 +47,10 @@ def add_task(house: House, caller: Caller, sent: Json) -> Stored:
         return case.save()[reference]
 
 
-def _parent(sent: Json, kind: TaskKind | None) -> Reference:
-    """What the new Task hangs on: the referral's Task, or for an override the ServiceRequest in focus."""
+def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[Issue]]:
+    """What the new Task hangs on: the referral's Task, or for an override the ServiceRequest in focus. With it every
+    problem that can be told without the referral; they are told after who may do this at all.
+    """
     expressions = {
         TaskKind.ACTIVITY: ("Task.partOf", tasks.part_of(sent)),
         TaskKind.TAKE_OVER: ("Task.partOf", tasks.part_of(sent)),
@@ -66,7 +72,7 @@ def _parent(sent: Json, kind: TaskKind | None) -> Reference:
         )
     if sent.get("intent") != "order":
         issues.append(error(IssueCode.VALUE, "Task.intent", "En uppgift är en order.", "intent must be order"))
-    expression, parent = expressions.get(kind, ("", None)) if kind else ("", None)
+    expression, parent = expressions.get(kind, ("", tasks.part_of(sent))) if kind else ("", tasks.part_of(sent))
     if expression and not parent:
         issues.append(
             error(
@@ -76,13 +82,11 @@ def _parent(sent: Json, kind: TaskKind | None) -> Reference:
                 f"{expression} must refer to the referral's {'Task' if 'partOf' in expression else 'ServiceRequest'}",
             )
         )
-    if issues or not parent:
-        raise Refusal(Kind.INVALID, issues)
-    return parent
+    return parent or None, issues
 
 
-def _may(case: Case) -> None:
-    """Only the team that owns the referral adds to it."""
+def _may(case: Case, kind: TaskKind | None) -> None:
+    """Only the team that owns the referral adds to it; coordination may ask another team to take over as well."""
     owner = team_of(case.house, tasks.owner_of(case.task))
     who = actors(
         case.caller,
@@ -90,31 +94,33 @@ def _may(case: Case) -> None:
         case.row.organisation,  # type: ignore[arg-type]  # stored as text
         case.house.pack.coordination,
     )
-    if Actor.OWNER not in who:
+    asks = kind is TaskKind.TAKE_OVER and Actor.COORDINATION in who
+    if Actor.OWNER not in who and not asks:
         raise forbidden(
             "Bara teamet som har remissen lägger till uppgifter.",
             f"caller {case.caller.label!r} is not the team that owns the referral",
         )
 
 
-def _must_be_current(case: Case, parent: Reference, states: tuple[str, ...]) -> None:
-    task = case.task
-    if parent != f"Task/{task['id']}" or task["status"] not in states:
+def _must_be_underway(case: Case, parent: Reference) -> None:
+    """On-hold before acceptance is not underway: then there is no CarePlan yet."""
+    task, states = case.task, _UNDERWAY
+    if parent != f"Task/{task['id']}" or task["status"] not in states or case.care_plan is None:
         raise Refusal(
             Kind.INVALID,
             [
                 error(
                     IssueCode.BUSINESS_RULE,
                     "Task.partOf",
-                    f"Uppgiften hör till en remiss i läget {task['status']}. Det går i: {', '.join(states)}.",
-                    f"partOf must be the referral's current Task in one of: {', '.join(states)}",
+                    f"Remissen är {task['status']}. Det går när den är accepterad och i något av: {', '.join(states)}.",
+                    f"partOf must be the referral's current Task, accepted, in one of: {', '.join(states)}",
                 )
             ],
         )
 
 
 def _add_activity(case: Case, sent: Json, parent: Reference) -> Reference:
-    _must_be_current(case, parent, _UNDERWAY)
+    _must_be_underway(case, parent)
     activity, problem = room_for(case, tasks.activity_of(sent, case.canonical) or "")
     if activity is None or problem is not None:
         raise Refusal(Kind.INVALID, [problem] if problem else [])
@@ -126,9 +132,10 @@ def _add_activity(case: Case, sent: Json, parent: Reference) -> Reference:
 
 
 def _ask_to_take_over(case: Case, sent: Json, parent: Reference) -> Reference:
-    _must_be_current(case, parent, _UNDERWAY)
-    team = team_of(case.house, tasks.owner_of(sent))
-    if team is None or team.id == case.team.id:
+    _must_be_underway(case, parent)
+    owner = tasks.owner_of(sent)
+    team = team_of(case.house, owner)
+    if team is None or team.id == case.team.id or owner != team_reference(team.id):
         raise Refusal(
             Kind.INVALID,
             [
@@ -164,6 +171,15 @@ def _override(case: Case, sent: Json) -> Reference:
                 f"only a rejected referral can be overridden; this one is {old['status']}",
             )
         )
+    if case.order["status"] != "active":
+        issues.append(
+            error(
+                IssueCode.BUSINESS_RULE,
+                "Task.focus",
+                "Remittenten har återkallat remissen.",
+                f"the ServiceRequest is {case.order['status']}; only an active one can be taken in",
+            )
+        )
     if not reasons:
         issues.append(
             error(
@@ -194,6 +210,7 @@ def _override(case: Case, sent: Json) -> Reference:
     reference = case.put(tasks.to_fhir_task(record, case.canonical))
     case.set(task=fresh)
     case.record("overridden", before=f"Task/{old['id']}", after=reference)
+    case.tell(MessageCategory.ACKNOWLEDGEMENT)  # the referrer has been told that it was returned
     return reference
 
 

@@ -3,30 +3,25 @@
 Contract 7. Every move is checked against the state tables, every other element against what is stored.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fhir_mappings import task as tasks
-from fhir_mappings.communication import category_of, passed_on
 from fhir_mappings.elements import child, text
 from fhir_mappings.issues import Issue, IssueCode, error
-from fhir_mappings.records import Json, MessageCategory, Reference, TaskKind, Team
+from fhir_mappings.records import Json, Reference, TaskKind, Team
 from service.access.caller import Caller
 from service.access.rights import Actor, actors
-from service.referral.case import Case, team_reference
+from service.referral.case import Case
 from service.referral.house import House
-from service.referral.journey.opening import open_case
-from service.referral.journey.treatment import (
-    close_with_reply,
-    end_treatment,
-    hand_over_children,
-    out_of_turn,
-    plan_treatment,
-    set_plan,
-    start_treatment,
-    unfinished,
-    unready,
+from service.referral.journey.consequences import (
+    EFFECTS,
+    final_reply_text,
+    posted_final_reply,
+    tell_interim_replies,
 )
+from service.referral.journey.opening import open_case
+from service.referral.journey.ownership import reroute, team_of
+from service.referral.journey.treatment import out_of_turn, unfinished, unready
 from service.referral.refusal import Kind, Refusal
 from service.referral.states import Denied, Needs, advance
 from service.referral.task_guard import guard, is_move
@@ -80,6 +75,8 @@ class _Move:
     who: frozenset[Actor]
     new_team: Team | None
     """The team that the new owner belongs to; None when it is unknown."""
+    needs: Needs | None = None
+    """What the move asks for besides the right to make it."""
 
     @classmethod
     def of(cls, case: Case, current: Json, sent: Json) -> "_Move":
@@ -107,7 +104,7 @@ class _Move:
         """Who first, then what (contract 2), every problem of the latter at once."""
         if not self.who:
             raise Refusal(Kind.FORBIDDEN, [_stranger(self.case.caller)])
-        denied, needs = None, None
+        denied = None
         if self.is_status_move:
             answer = advance(
                 self.kind,
@@ -117,13 +114,13 @@ class _Move:
                 started=self._is_referral_task and self.case.has_started,
             )
             denied = answer if isinstance(answer, Denied) else None
-            needs = answer if isinstance(answer, Needs) else None
+            self.needs = answer if isinstance(answer, Needs) else None
         if denied is not None and denied.wrong_actor:
             raise Refusal(Kind.FORBIDDEN, [denied.issue])
         issues = [denied.issue] if denied else []
         issues += guard(self.current, self.sent, self.who, self.case.canonical)
         issues += self._owner_problems()
-        issues += self._unmet(needs)
+        issues += self._unmet()
         if issues:
             raise Refusal(Kind.INVALID, issues)
 
@@ -134,7 +131,7 @@ class _Move:
         if self.changes_team:
             reroute(case, self.current)
         if self._is_referral_task and self._is_current:
-            _tell_interim_replies(case, self.current, self.sent)
+            tell_interim_replies(case, self.current, self.sent)
         if not self.is_status_move:
             if is_move(self.current, self.sent):
                 case.record("changed", task=f"Task/{self.sent['id']}")
@@ -142,7 +139,7 @@ class _Move:
         case.record(
             "moved", task=f"Task/{self.sent['id']}", **{"from": self.current["status"], "to": self.sent["status"]}
         )
-        effect = _EFFECTS.get((self.kind, self.sent["status"])) if self._is_current else None
+        effect = EFFECTS.get((self.kind, self.sent["status"])) if self._is_current else None
         if effect is not None:
             effect(case, self.current, case.get(Reference(f"Task/{self.sent['id']}")) or self.sent)
 
@@ -162,64 +159,55 @@ class _Move:
         sent = {name: value for name, value in self.sent.items() if name != "meta"}
         if self.is_status_move:
             for name in ("statusReason", "businessStatus"):
-                if name in sent and sent[name] == self.current.get(name):
+                if name in sent and sent[name] == self.current.get(name) and not self._still_holds(name):
                     del sent[name]
         if self.is_status_move and self.sent["status"] == "on-hold" and "businessStatus" not in sent:
             sent["businessStatus"] = tasks.business_status("information-requested", self.case.canonical)
         return tasks.changed(sent, self.case.at)
 
+    def _still_holds(self, name: str) -> bool:
+        """True for what the move leaves as it was: a reason that it needs too, a referral that nobody has routed yet,
+        a withdrawal that nobody has answered.
+        """
+        if name == "statusReason":
+            return self.needs is Needs.REASON
+        status = tasks.business_status_of(self.current, self.case.canonical)
+        return (status == "needs-routing" and self.sent["status"] == "received") or (
+            status == "withdrawal-requested" and tasks.is_open(self.sent)
+        )
+
     def _owner_problems(self) -> list[Issue]:
         if tasks.owner_of(self.sent) == tasks.owner_of(self.current):
             return []
-        expression = "Task.owner.reference"
         if self.new_team is None:
             known = ", ".join(f"HealthcareService/{team}" for team in self.case.house.pack.teams)
             return [
                 error(
                     IssueCode.VALUE,
-                    expression,
+                    _OWNER,
                     "Ägaren är inget känt team och ingen av teamens behandlare.",
                     f"owner must be one of {known} or a PractitionerRole of one of these teams",
                 )
             ]
-        if not self.changes_team:
-            return []
+        return self._rerouting_problems() if self.changes_team else []
+
+    def _rerouting_problems(self) -> list[Issue]:
+        """Why the Task cannot go to another team like this."""
         if not self._is_referral_task:
-            return [
-                error(
-                    IssueCode.BUSINESS_RULE,
-                    expression,
-                    "Bara remissens egen uppgift kan byta team; de andra följer med den.",
-                    "only the referral's own Task moves to another team; the others follow it",
-                )
-            ]
-        before = self.current["status"] in ("requested", "received") or (
+            return [_FOLLOWS]
+        before_acceptance = self.current["status"] in ("requested", "received") or (
             self.current["status"] == "on-hold" and not self.case.has_started
         )
-        if not before:
-            return [
-                error(
-                    IssueCode.BUSINESS_RULE,
-                    expression,
-                    "Efter att remissen accepterats byter den team genom en uppgift take-over som det andra teamet "
-                    "accepterar.",
-                    "after acceptance another team takes over through a child Task take-over that it accepts",
-                )
-            ]
-        if self.is_status_move:
-            return [
-                error(
-                    IssueCode.BUSINESS_RULE,
-                    expression,
-                    "Fördela om remissen för sig; det nya teamet flyttar den sedan.",
-                    "rerouting keeps the status; the new team moves the Task",
-                )
-            ]
-        return []
+        broken = (
+            (not before_acceptance, _BY_TAKE_OVER),
+            (self.is_status_move, _REROUTE_ALONE),
+            (not tasks.owner_of(self.sent).startswith("HealthcareService/"), _TEAM_FIRST),
+        )
+        return [issue for is_broken, issue in broken if is_broken]
 
-    def _unmet(self, needs: Needs | None) -> list[Issue]:
+    def _unmet(self) -> list[Issue]:
         case = self.case
-        match needs:
+        match self.needs:
             case Needs.REASON:
                 reason = child(self.sent, "statusReason")
                 if text(reason, "text") or reason.get("coding"):
@@ -242,183 +230,32 @@ class _Move:
         return []
 
 
-def team_of(house: House, owner: Reference) -> Team | None:
-    """The team that an owner is (HealthcareService) or belongs to (PractitionerRole); None for anybody else."""
-    type_, _, id_ = owner.partition("/")
-    if type_ == "HealthcareService":
-        return house.pack.teams.get(id_)
-    if type_ == "PractitionerRole":
-        return next((team for team in house.pack.teams.values() if id_ in team.roles), None)
-    return None
+_OWNER = "Task.owner.reference"
 
-
-def reroute(case: Case, before: Json, *, keep_business_status: bool = False) -> None:
-    """The referral's Task has a new team: it waits there anew, and the referrer is told."""
-    new = team_of(case.house, tasks.owner_of(case.task))
-    assert new is not None  # noqa: S101  checked before
-    previous = case.team
-    case.set(team=new.id)
-    task = case.task
-    changes: dict[str, object] = {}
-    if tasks.business_status_of(task, case.canonical) == "needs-routing" and not keep_business_status:
-        changes["businessStatus"] = None
-    if task["status"] == "received":
-        changes["status"] = "requested"
-    if changes:
-        case.put(tasks.changed(task, case.at, **changes))
-    hand_over_children(case, new.id)
-    case.tell(MessageCategory.REROUTED, previous_team=previous)
-    case.record("rerouted", before=tasks.owner_of(before), after=tasks.owner_of(case.task))
-
-
-def reason_text(task: Json) -> str:
-    """The reason that a therapist gave, in words; the codes where there are no words."""
-    reason = child(task, "statusReason")
-    words = text(reason, "text")
-    if words:
-        return words
-    return ", ".join(c.get("display") or c.get("code", "") for c in reason.get("coding", ()))
-
-
-def final_reply_text(task: Json, case: Case) -> str | None:
-    """The final reply that stands on the Task as output, the newest."""
-    replies = [o["valueString"] for o in tasks.outputs_of(task, "final-reply", case.canonical) if o.get("valueString")]
-    return replies[-1] if replies else None
-
-
-def posted_final_reply(case: Case) -> Json | None:
-    """The final reply that the therapist has posted as a Communication for the current Task."""
-    mine = f"Task/{case.task['id']}"
-    for communication in reversed(case.all_of("Communication")):
-        parts = [p.get("reference") for p in communication.get("partOf", ())]
-        if category_of(communication, case.canonical) is MessageCategory.FINAL_REPLY and mine in parts:
-            return communication
-    return None
-
-
-# ---------------------------------------------------------------- what follows from a move
-
-
-def _tell_interim_replies(case: Case, before: Json, after: Json) -> None:
-    """Every interim reply that the therapist has added as output goes to the referrer."""
-    old = len(tasks.outputs_of(before, "interim-reply", case.canonical))
-    for output in tasks.outputs_of(after, "interim-reply", case.canonical)[old:]:
-        if output.get("valueString"):
-            case.tell(MessageCategory.INTERIM_REPLY, text=output["valueString"])
-
-
-def _accepted(case: Case, _before: Json, _after: Json) -> None:
-    plan_treatment(case)
-
-
-def _started_or_resumed(case: Case, before: Json, _after: Json) -> None:
-    if before["status"] == "on-hold":
-        set_plan(case, "active")
-        return
-    start_treatment(case)
-    case.tell(MessageCategory.STARTED)
-
-
-def _held(case: Case, before: Json, after: Json) -> None:
-    if before["status"] == "in-progress":
-        set_plan(case, "on-hold")
-    case.tell(MessageCategory.INFORMATION_REQUEST, text=reason_text(after))
-
-
-def _rejected(case: Case, _before: Json, after: Json) -> None:
-    case.tell(MessageCategory.RETURNED, text=reason_text(after))
-
-
-def _cancelled(case: Case, before: Json, after: Json) -> None:
-    by_requester = case.caller.organisation == case.row.organisation
-    end_treatment(case, "revoked", "Remissens uppgift är avbruten.")
-    if by_requester:
-        case.tell(MessageCategory.WITHDRAWAL_CONFIRMED)
-    elif before["status"] != "cancelled":
-        case.tell(MessageCategory.DISCONTINUED, text=reason_text(after))
-
-
-def _failed(case: Case, _before: Json, after: Json) -> None:
-    end_treatment(case, "revoked", "Behandlingen är avbruten.")
-    case.tell(MessageCategory.DISCONTINUED, text=reason_text(after))
-
-
-def _completed(case: Case, _before: Json, after: Json) -> None:
-    close_with_reply(case)
-    end_treatment(case, "completed", "Behandlingen är avslutad.")
-    if posted_final_reply(case) is None:
-        case.tell(MessageCategory.FINAL_REPLY, text=final_reply_text(after, case) or "")
-
-
-def _abort_accepted(case: Case, _before: Json, after: Json) -> None:
-    cancel_withdrawn(case, "Återkallad av remittenten; avbrottet är godtaget av behandlaren.")
-    case.tell(MessageCategory.WITHDRAWAL_CONFIRMED, text=reason_text(after))
-
-
-def _abort_rejected(case: Case, _before: Json, after: Json) -> None:
-    task = case.task
-    if tasks.business_status_of(task, case.canonical) == "withdrawal-requested":
-        case.put(tasks.changed(task, case.at, businessStatus=None))
-    case.tell(MessageCategory.WITHDRAWAL_REFUSED, text=reason_text(after))
-
-
-def cancel_withdrawn(case: Case, why: str) -> None:
-    """The referral's Task is cancelled because the referrer has withdrawn it; its CarePlan is revoked."""
-    reason = tasks.own_reason("withdrawn", why, case.canonical)
-    case.put(tasks.changed(case.task, case.at, status="cancelled", statusReason=reason, businessStatus=None))
-    end_treatment(case, "revoked", why)
-
-
-def _relayed(case: Case, _before: Json, after: Json) -> None:
-    communication = case.get(Reference(after["focus"]["reference"]))
-    if communication is not None and communication["status"] == "preparation":
-        case.put(passed_on(communication, case.at))
-
-
-def _not_relayed(case: Case, _before: Json, after: Json) -> None:
-    """Nobody could pass it on: the Communication says so, and coordination gets a reminder to find a way."""
-    communication = case.get(Reference(after["focus"]["reference"]))
-    if communication is not None and communication["status"] == "preparation":
-        case.put({**communication, "status": "not-done", "statusReason": after["statusReason"]})
-    case.add_task(
-        TaskKind.REMINDER,
-        owner=team_reference(case.house.pack.coordination),
-        focus=Reference(f"Task/{after['id']}"),
-        description="Ett meddelande till remittenten kunde inte vidarebefordras: " + reason_text(after),
-    )
-
-
-def _taken_over(case: Case, _before: Json, after: Json) -> None:
-    """The other team accepts: the referral's Task and its open child Tasks are theirs."""
-    team = team_of(case.house, tasks.owner_of(after))
-    assert team is not None  # noqa: S101  checked when the take-over was made
-    before = case.task
-    case.put(tasks.changed(before, case.at, owner={"reference": team_reference(team.id)}))
-    reroute(case, before)
-
-
-def _not_taken_over(case: Case, _before: Json, after: Json) -> None:
-    case.note(f"Övertagandet avböjdes: {reason_text(after)}")
-
-
-_Effect = Callable[[Case, Json, Json], None]
-
-_EFFECTS: Mapping[tuple[TaskKind, str], _Effect] = {
-    (TaskKind.REFERRAL, "accepted"): _accepted,
-    (TaskKind.REFERRAL, "in-progress"): _started_or_resumed,
-    (TaskKind.REFERRAL, "on-hold"): _held,
-    (TaskKind.REFERRAL, "rejected"): _rejected,
-    (TaskKind.REFERRAL, "cancelled"): _cancelled,
-    (TaskKind.REFERRAL, "failed"): _failed,
-    (TaskKind.REFERRAL, "completed"): _completed,
-    (TaskKind.ABORT, "accepted"): _abort_accepted,
-    (TaskKind.ABORT, "rejected"): _abort_rejected,
-    (TaskKind.RELAY_MESSAGE, "completed"): _relayed,
-    (TaskKind.RELAY_MESSAGE, "failed"): _not_relayed,
-    (TaskKind.TAKE_OVER, "accepted"): _taken_over,
-    (TaskKind.TAKE_OVER, "rejected"): _not_taken_over,
-}
-"""What a move brings about, by kind of Task and new state. A move that is not here brings about nothing more."""
+_FOLLOWS = error(
+    IssueCode.BUSINESS_RULE,
+    _OWNER,
+    "Bara remissens egen uppgift kan byta team; de andra följer med den.",
+    "only the referral's own Task moves to another team; the others follow it",
+)
+_BY_TAKE_OVER = error(
+    IssueCode.BUSINESS_RULE,
+    _OWNER,
+    "Efter att remissen accepterats byter den team genom en uppgift take-over som det andra teamet accepterar.",
+    "after acceptance another team takes over through a child Task take-over that it accepts",
+)
+_REROUTE_ALONE = error(
+    IssueCode.BUSINESS_RULE,
+    _OWNER,
+    "Fördela om remissen för sig; det nya teamet flyttar den sedan.",
+    "rerouting keeps the status; the new team moves the Task",
+)
+_TEAM_FIRST = error(
+    IssueCode.BUSINESS_RULE,
+    _OWNER,
+    "Fördela om till teamet; dess behandlare tar sedan remissen själv.",
+    "reroute to the other team's HealthcareService; a PractitionerRole of it claims the Task afterwards",
+)
 
 
 def _stranger(caller: Caller) -> Issue:

@@ -13,7 +13,7 @@ from service.packs.texts import task_text
 from service.referral.absences import entered_absences
 from service.referral.case import Case, team_reference
 from service.referral.house import House
-from service.referral.journey.progress import reroute
+from service.referral.journey.ownership import mark_unrouted, reroute
 from service.referral.routing import present_team
 from service.referral.time_limits import escalation_due
 from service.store.records import AbsenceRow, Deadline
@@ -126,10 +126,9 @@ def _move(house: House, referral_id: str, absences: list[Absence]) -> bool:
         waits = task["status"] in ("requested", "received") or (task["status"] == "on-hold" and not case.has_started)
         if not waits or target == case.team.id:
             return False
-        moved = tasks.changed(task, case.at, owner={"reference": team_reference(target)})
+        case.put(tasks.changed(task, case.at, owner={"reference": team_reference(target)}))
         if team is None:
-            moved = tasks.changed(moved, case.at, businessStatus=tasks.business_status("needs-routing", case.canonical))
-        case.put(moved)
-        reroute(case, task, keep_business_status=team is None)
+            mark_unrouted(case)
+        reroute(case, task)
         case.save()
         return True

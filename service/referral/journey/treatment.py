@@ -1,5 +1,6 @@
 """The treatment that follows acceptance: the CarePlan and its child Tasks (contract 6)."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from fhir_mappings import task as tasks
@@ -44,8 +45,9 @@ def plan_treatment(case: Case) -> None:
 
 
 def add_activity(case: Case, activity: Activity, plan: Reference | None, **fields: object) -> Reference:
-    """One child Task for an activity; a booked start call gets the time that the referrer booked."""
-    booked = _booked_start(case) if activity.before_start and activity.code == "first-call" else None
+    """One child Task for an activity; the first start call gets the time that the referrer booked."""
+    first = not any(tasks.activity_of(child, case.canonical) == activity.code for child in case.activities())
+    booked = _booked_start(case) if first and activity.code == "first-call" else None
     return case.add_task(
         TaskKind.ACTIVITY,
         activity=activity.code,
@@ -86,20 +88,20 @@ def end_treatment(case: Case, plan_status: str, why: str) -> None:
     abort and take-over. A safety follow-up stays: only a person ends it.
     """
     set_plan(case, plan_status)
-    reason = tasks.own_reason("parent-ended", why, case.canonical)
-    parent = f"Task/{case.task['id']}"
-    open_children = [
-        task
-        for kind in (TaskKind.ACTIVITY, TaskKind.TAKE_OVER, TaskKind.ABORT)
-        for task in case.tasks_of(kind)
-        if tasks.part_of(task) == parent and task["status"] == "requested"
-    ]
-    for child in open_children:
-        case.put(tasks.changed(child, case.at, status="cancelled", statusReason=reason))
+    cancel_open(case, (TaskKind.ACTIVITY, TaskKind.TAKE_OVER, TaskKind.ABORT), why)
     task = case.task
     period = task.get("executionPeriod", {})
     if "start" in period and "end" not in period:
         case.put(tasks.changed(task, case.at, executionPeriod={**period, "end": case.at}))
+
+
+def cancel_open(case: Case, kinds: Sequence[TaskKind], why: str) -> None:
+    """Cancel the child Tasks of these kinds that nobody has answered or done."""
+    reason = tasks.own_reason("parent-ended", why, case.canonical)
+    parent = f"Task/{case.task['id']}"
+    for child in [task for kind in kinds for task in case.tasks_of(kind)]:
+        if tasks.part_of(child) == parent and child["status"] == "requested":
+            case.move(child, "cancelled", statusReason=reason)
 
 
 def unready(case: Case) -> list[Issue]:
@@ -161,7 +163,7 @@ def close_with_reply(case: Case) -> None:
     closing = {a.code for a in programme_of(case).activities if a.closes_with_reply}
     for child in case.activities():
         if tasks.activity_of(child, case.canonical) in closing and child["status"] == "requested":
-            case.put(tasks.changed(child, case.at, status="completed"))
+            case.move(child, "completed")
 
 
 def hand_over_children(case: Case, team: str) -> None:
