@@ -13,9 +13,9 @@ from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.patient import from_fhir_patient, from_logical_subject
 from fhir_mappings.providers import resolve_requester
-from fhir_mappings.records import Channel, Json, Patient, Referral
-from fhir_mappings.service_request import from_fhir_service_request
-from fhir_mappings.terminology import Canonical
+from fhir_mappings.records import Channel, HsaId, Json, Patient, Referral
+from fhir_mappings.service_request import from_fhir_service_request, unknown_modifier_extensions
+from fhir_mappings.terminology import IDENTITY_KINDS, Canonical
 from service.packs.model import Pack
 from service.referral.evidence import Evidence, gather
 
@@ -45,7 +45,9 @@ class Part:
     expression: str
     """`Bundle.entry[2].resource`, `ServiceRequest`, `ServiceRequest.contained[0]`."""
     source: str | None = None
-    """What references in the submission call it: fullUrl, `#id` or `Type/id`."""
+    """What references in the submission call it: fullUrl, `#id` or `Type/id`; an entry without fullUrl, which nothing
+    can refer to, is called by its place.
+    """
     position: int | None = None
     """Of its Bundle entry."""
     method: str = "POST"
@@ -95,6 +97,8 @@ class Unreadable:
     """Why a submission is refused: every problem, errors and advice."""
 
     issues: tuple[Issue, ...]
+    unit: HsaId | None = None
+    """The referring organisation, where it could be read: whether the caller may act for it is asked first."""
 
 
 @dataclass(slots=True)
@@ -165,9 +169,9 @@ def read_submission(
         return Unreadable(tuple(issues))
     read = read_parts(order, beside, reading, stored)
     if isinstance(read, Unreadable):
-        return Unreadable((*issues, *read.issues))
+        return Unreadable((*issues, *read.issues), read.unit)
     if issues:
-        return Unreadable((*issues, *read.advice))
+        return Unreadable((*issues, *read.advice), read.referral.requester.unit)
     return replace(read, made_reference=made_reference)
 
 
@@ -187,7 +191,12 @@ def read_parts(order_part: Part, beside: Sequence[Part], reading: Reading, store
         tuple(reading.pack.programmes),  # a pack may offer fewer than the code system has
     )
     desk.issues += found
+    for part in beside:
+        desk.issues += unknown_modifier_extensions(part.resource, part.expression)
     patient, subject = _subject(desk)
+    if patient is not None:
+        subject = subject or _same_patient(desk, patient)
+        desk.issues += _strangers(desk, subject)
     requester, found = resolve_requester(
         child(order_part.resource, "requester"),
         f"{order_part.expression}.requester",
@@ -202,7 +211,7 @@ def read_parts(order_part: Part, beside: Sequence[Part], reading: Reading, store
     desk.issues += evidence.issues
     desk.issues += _others_evidence(desk, everything, patient)
     if order is None or patient is None or requester is None or any(map(is_error, desk.issues)):
-        return Unreadable(tuple(desk.issues))
+        return Unreadable(tuple(desk.issues), requester.unit if requester else None)
     referral = Referral(
         placer=order.placer,
         programme=order.programme,
@@ -282,7 +291,7 @@ def _part(entry: Entry, issues: list[Issue]) -> Part | None:
     return Part(
         entry.resource,
         f"{place}.resource",
-        entry.full_url,
+        entry.full_url or f"{place}.resource",
         entry.position,
         entry.method or "",
         url,
@@ -328,6 +337,35 @@ def _subject(desk: _Desk) -> tuple[Patient | None, Part | None]:
     return patient, part
 
 
+def _same_patient(desk: _Desk, patient: Patient) -> Part | None:
+    """The Patient in the Bundle whom the subject names by identifier, or by what is stored."""
+    return next((part for part in _patients(desk) if _is(desk, part, patient)), None)
+
+
+def _strangers(desk: _Desk, subject: Part | None) -> Iterator[Issue]:
+    """A Patient whom the referral is not about is a mix-up of patients, and refused."""
+    for part in _patients(desk):
+        if part is not subject:
+            yield error(
+                IssueCode.VALUE,
+                part.expression,
+                "Remissen gäller en annan patient än den här.",
+                "this Patient is not the ServiceRequest's subject; send one referral per Bundle",
+            )
+
+
+def _patients(desk: _Desk) -> Iterator[Part]:
+    return (part for part in desk.parts if part.type == "Patient")
+
+
+def _is(desk: _Desk, part: Part, patient: Patient) -> bool:
+    reading = desk.reading
+    read, _ = from_fhir_patient(
+        part.resource, part.expression, reading.today, reading.canonical, reading.pack.municipality_names
+    )
+    return read is not None and read.identity == patient.identity
+
+
 def _evidence_parts(desk: _Desk, contained: Sequence[Part]) -> Iterator[Part]:
     """Everything that may bear on the decision: sent in the Bundle, contained, or stored and referred to."""
     for part in (*desk.parts, *contained):
@@ -352,25 +390,39 @@ def _others_evidence(desk: _Desk, evidence: Sequence[Part], patient: Patient | N
         return
     subject = child(desk.order.resource, "subject")
     for part in evidence:
-        about = child(part.resource, "subject")
-        if not about or about == subject or text(about, "reference") == text(subject, "reference") is not None:
-            continue
-        literal = text(about, "reference")
-        resource = desk.lookup(literal) if literal else None
-        reading = desk.reading
-        if resource is not None:
-            other, _ = from_fhir_patient(
-                resource, part.expression, reading.today, reading.canonical, reading.pack.municipality_names
-            )
-        else:
-            other, _ = from_logical_subject(about, part.expression, reading.today)
-        if other is None or other.identity != patient.identity:
-            yield error(
-                IssueCode.VALUE,
-                f"{part.expression}.subject",
-                "Uppgiften gäller inte säkert samma patient som remissen.",
-                "the subject cannot be matched with the ServiceRequest's subject",
-            )
+        for expression, about in _about(part):
+            if about == subject or text(about, "reference") == text(subject, "reference") is not None:
+                continue
+            literal = text(about, "reference")
+            resource = desk.lookup(literal) if literal else None
+            reading = desk.reading
+            if resource is not None:
+                other, _ = from_fhir_patient(
+                    resource, expression, reading.today, reading.canonical, reading.pack.municipality_names
+                )
+            else:
+                other, _ = from_logical_subject(about, expression, reading.today)
+            if other is None or other.identity != patient.identity:
+                yield error(
+                    IssueCode.VALUE,
+                    expression,
+                    "Uppgiften gäller inte säkert samma patient som remissen.",
+                    "the subject cannot be matched with the ServiceRequest's subject",
+                )
+
+
+def _about(part: Part) -> Iterator[tuple[str, Json]]:
+    """Whom a piece of evidence says that it is about, and where: its subject, or the patients in an Appointment."""
+    about = child(part.resource, "subject")
+    if about:
+        yield f"{part.expression}.subject", about
+    if part.type == "Appointment":
+        for i, participant in children(part.resource, "participant"):
+            actor = child(participant, "actor")
+            named = text(actor, "type") or (text(actor, "reference") or "").partition("/")[0]
+            system = text(child(actor, "identifier"), "system")
+            if named == "Patient" or system in IDENTITY_KINDS:
+                yield f"{part.expression}.participant[{i}].actor", actor
 
 
 def _elsewhere(literal: str) -> bool:

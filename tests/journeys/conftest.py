@@ -26,6 +26,7 @@ from service.referral.house import House
 from service.settings import Settings
 from service.store.database import Store
 from service.store.records import ReferralRow
+from tests.journeys.referrals import UNIT
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=ZoneInfo("Europe/Stockholm"))
 
@@ -133,7 +134,7 @@ class Service:
     def store(self) -> Store:
         return self.house.store
 
-    def referrer(self, unit: str = "SE2321000198-EX01") -> Client:
+    def referrer(self, unit: str = UNIT) -> Client:
         return Client(self.base, f"referrer {unit}")
 
     def therapist(self, team: str = "gavle") -> Client:
