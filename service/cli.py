@@ -52,9 +52,6 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
 @_told
 def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
     """Run the web service."""
-    from granian import Granian
-    from granian.constants import Interfaces
-
     from service.app import open_store
     from service.packs.loading import load
 
@@ -68,22 +65,32 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
     worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
     try:
-        Granian(
-            "wsgi:app",
-            address=host,
-            port=port,
-            interface=Interfaces.WSGI,
-            workers=workers,
-            blocking_threads=threads,
-            backpressure=threads * 8,
-            log_access=False,
-            respawn_failed_workers=True,
-            working_dir=Path(__file__).resolve().parent.parent,
-        ).serve()
+        web_server("wsgi:app", host, port, workers, threads).serve()
     finally:
         if worker is not None:
             worker.send_signal(signal.SIGTERM)
             worker.wait(60)
+
+
+def web_server(target: str, host: str, port: int, workers: int, threads: int) -> Any:
+    """The web server (granian) of a WSGI application `module:name`, ready for `.serve()`. Measurements serve theirs by
+    the same one.
+    """
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    return Granian(
+        target,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=threads,
+        backpressure=threads * 8,
+        log_access=False,
+        respawn_failed_workers=True,
+        working_dir=Path(__file__).resolve().parent.parent,
+    )
 
 
 def _is_loopback(host: str) -> bool:
