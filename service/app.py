@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import structlog
 from flask import Flask, Response, request
@@ -20,7 +20,7 @@ from service.settings import Settings
 from service.store.database import Store
 from service.store.records import StoreUnavailable
 from service.web import errors, measuring, operations, plain, rest, searching, system
-from service.web.requests_in import MOST_BYTES, check_media
+from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
 
 log = structlog.get_logger("sluss")
 
@@ -44,12 +44,13 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
         PUBLIC_URL=settings.public_url,
         FHIR_SERVER_URL=settings.fhir_server_url,
         MAX_CONTENT_LENGTH=MOST_BYTES + 1,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
     )
     app.extensions["sluss"] = home
     measuring.register(app)
     errors.register(app)
-    app.before_request(_only_loopback)
-    app.before_request(check_media)
+    for check in (_only_loopback, check_address, check_media, check_caller):
+        app.before_request(check)
     app.before_request(_Directory(home))
     for blueprint in (system.blueprint, operations.blueprint, searching.blueprint, rest.blueprint, plain.blueprint):
         app.register_blueprint(blueprint)
@@ -104,9 +105,13 @@ class _Directory:
             log.warning("directory_waits_for_the_database")
 
     def __call__(self) -> None:
-        if not self.published and not _in_health_check():
-            publish(self.house)
-            self.published = True
+        if self.published or _in_health_check():
+            return
+        if not self.house.store.is_current():
+            # the database was away at the start, so nobody has looked yet
+            raise StoreUnavailable("the database has not this version's schema; run: sluss db upgrade")
+        publish(self.house)
+        self.published = True
 
 
 def _in_health_check() -> bool:
@@ -116,8 +121,7 @@ def _in_health_check() -> bool:
 
 def _only_loopback() -> None:
     """Without authentication only this machine may call, whatever address a server was bound to."""
-    address = request.remote_addr
-    if address is not None and not ip_address(address).is_loopback:
+    if not _is_loopback(request.remote_addr):
         raise Refusal(
             Kind.FORBIDDEN,
             [
@@ -129,6 +133,18 @@ def _only_loopback() -> None:
                 )
             ],
         )
+
+
+def _is_loopback(address: str | None) -> bool:
+    """True for 127.0.0.0/8 and ::1, also where IPv6 writes the former as ::ffff:127.0.0.1. A caller without an address
+    (a server on a Unix socket behind a proxy) may be anybody.
+    """
+    try:
+        read = ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = read.ipv4_mapped if isinstance(read, IPv6Address) else None
+    return (mapped or read).is_loopback
 
 
 def _safe_headers(response: Response) -> Response:

@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line on standard error, no personal data."""
 
+import json
 import logging
 import sys
 
@@ -19,5 +20,21 @@ def set_up(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # what libraries say may repeat what they were given; only their warnings come through, without arguments
-    logging.basicConfig(stream=sys.stderr, level=max(number, logging.WARNING), format="%(levelname)s %(name)s %(msg)s")
+    # what libraries say may repeat what they were given: only that they warn comes through, and where
+    root = logging.getLogger()
+    root.setLevel(max(number, logging.WARNING))
+    if not any(isinstance(handler.formatter, _WithoutWords) for handler in root.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_WithoutWords())
+        root.addHandler(handler)
+
+
+class _WithoutWords(logging.Formatter):
+    """A library's record as level, logger and place, and the type of an error; never its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON line."""
+        told = {"event": "library", "level": record.levelname.lower(), "logger": record.name}
+        place = {"where": f"{record.filename}:{record.lineno}"}
+        failed = record.exc_info[0] if record.exc_info else None
+        return json.dumps({**told, **place, **({"error": failed.__name__} if failed else {})})

@@ -29,7 +29,7 @@ class Settings:
     """Base URL of the external FHIR server, without a trailing slash; None means that exchange is off."""
     canonical_base: str = DEFAULT_CANONICAL_BASE
     public_url: str | None = None
-    """Base that clients see, without a trailing slash; None means from the request."""
+    """Base that clients see, without a trailing slash and without `/fhir`; None means from the request."""
     auth: str = "off"
     log_level: str = "info"
 
@@ -44,7 +44,8 @@ class Settings:
             pack=env.get("SLUSS_PACK") or "gavleborg",
             fhir_server_url=_url(env, "SLUSS_FHIR_SERVER_URL", problems),
             canonical_base=_url(env, "SLUSS_CANONICAL_BASE", problems) or DEFAULT_CANONICAL_BASE,
-            public_url=_url(env, "SLUSS_PUBLIC_URL", problems),
+            # the FHIR base itself is often given, as other servers take it
+            public_url=(_url(env, "SLUSS_PUBLIC_URL", problems) or "").removesuffix("/fhir") or None,
             auth=_auth(env, problems),
             log_level=_log_level(env, problems),
         )
@@ -57,7 +58,11 @@ def _database_url(env: Mapping[str, str], problems: list[str]) -> str | None:
     value = env.get("SLUSS_DATABASE_URL")
     if not value:
         return None
-    if urlsplit(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         # the value may hold a password, so it is not repeated
         problems.append("SLUSS_DATABASE_URL takes a PostgreSQL URL: postgresql://user@host:5432/database")
     return value

@@ -17,10 +17,12 @@ from service.store.search_parameters import BY_TYPE, Kind, SearchParameter
 
 DEFAULT_COUNT = 50
 MAX_COUNT = 1000
+MAX_PARAMETERS = 100
 MAX_VALUES = 200
 """Most values of one parameter; more is refused as too costly."""
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_PAGE_ID = re.compile(r"[A-Za-z0-9\-.]{0,64}")
 _LITERAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _RESULT_FORM = frozenset({"_format", "_pretty", "_summary", "_elements", "_total", "_contained"})
 """Parameters about the form of the answer, which is the web's concern; they are passed over here."""
@@ -122,7 +124,11 @@ def parse_query(
     a reference.
     """
     reader = _Reader(type_, strict, own_base)
+    if len(parameters) > MAX_PARAMETERS:
+        return [_cannot(IssueCode.TOO_COSTLY, f"A search takes at most {MAX_PARAMETERS} parameters.")]
     for name, value in parameters:
+        if "\0" in name + value:
+            return [_cannot(IssueCode.VALUE, "A search cannot hold U+0000.")]
         reader.read(name, value)
     return reader.issues or reader.query
 
@@ -167,7 +173,7 @@ class _Reader:
             self.query = replace(self.query, used=(*self.query.used, (name, value)))
 
     def _refuse(self, code: IssueCode, diagnostics: str) -> None:
-        self.issues.append(error(code, None, "Sökningen kan inte utföras som den är skriven.", diagnostics))
+        self.issues.append(_cannot(code, diagnostics))
 
     def _clause(self, parameter: SearchParameter, modifier: str | None, text: str) -> None:
         if modifier == "missing":
@@ -284,7 +290,7 @@ class _Reader:
             value, id_ = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         except (ValueError, TypeError, binascii.Error):
             value, id_ = None, None
-        if not isinstance(value, str) or not isinstance(id_, str) or not (value == "" or parse_moment(value)):
+        if not (isinstance(value, str) and isinstance(id_, str) and parse_moment(value) and _PAGE_ID.fullmatch(id_)):
             self._refuse(IssueCode.VALUE, "'_page' is not a token that this server has given.")
         else:
             self.query = replace(self.query, page=(value, id_))
@@ -300,6 +306,10 @@ class _Reader:
 
 
 _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+
+
+def _cannot(code: IssueCode, diagnostics: str) -> Issue:
+    return error(code, None, "Sökningen kan inte utföras som den är skriven.", diagnostics)
 
 
 def _split(text: str, mark: str = ",") -> list[str]:

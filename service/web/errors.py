@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from fhir_mappings.issues import Issue, IssueCode, Severity, error, to_operation_outcome
 from fhir_mappings.strict_json import dump
@@ -13,7 +13,8 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
-from service.web.requests_in import base_url, house
+from service.web.requests_in import as_far_as_readable, base_url, house
+from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
     Kind.UNREADABLE: 400,
@@ -77,8 +78,8 @@ def _http(problem: HTTPException) -> Response:
     status = problem.code or 500
     code, text = _HTTP.get(status, (IssueCode.PROCESSING, "Begäran kunde inte utföras."))
     headers = {}
-    if status == 405 and getattr(problem, "valid_methods", None):
-        headers["Allow"] = ", ".join(sorted(problem.valid_methods))  # type: ignore[attr-defined]  # MethodNotAllowed's
+    if isinstance(problem, MethodNotAllowed):
+        headers["Allow"] = ", ".join(methods_of(request.path) or sorted(problem.valid_methods or ()))
     return outcome(status, [error(code, None, text, f"{status} {problem.name}")], headers)
 
 
@@ -133,9 +134,9 @@ def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None
 
 
 def _unreceived_risk() -> list[Issue]:
-    body = request.environ.get("sluss.body")
-    if body is None or request.method not in ("POST", "PUT") or request.path.endswith("$assess"):
+    if request.method not in ("POST", "PUT") or request.path.rstrip("/").endswith(("$assess", "_search")):
         return []
+    body = as_far_as_readable()
     limit = house().pack.limits.get(ITEM_9_LIMIT)
-    signs = risk_signs(body, limit.value) if limit else []
+    signs = risk_signs(body, limit.value) if limit and body else []
     return [not_received(signs)] if signs else []

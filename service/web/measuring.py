@@ -16,13 +16,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.access.caller import HEADER
+from fhir_mappings.issues import Issue
+from service.access.caller import HEADER, read_caller
 from service.store.database import Store
 from service.store.records import StoreUnavailable
 
 REQUEST_ID = "X-Request-Id"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(r"(?!\d{6,8}[-+]?\d{4}\Z)[A-Za-z0-9._-]{1,64}")
+"""What a client may call its request; not what could be somebody's personal number, as it goes into the log."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _registry = CollectorRegistry()
 REQUESTS = Counter("sluss_http_requests_total", "Requests answered", ["method", "route", "status"], registry=_registry)
@@ -84,18 +88,26 @@ def _end(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "unknown"
     took = time.perf_counter() - request.environ.get("sluss.began", time.perf_counter())
     request_id = request.environ.get("sluss.request_id", "")
-    REQUESTS.labels(request.method, route, response.status_code).inc()
-    SECONDS.labels(request.method, route).observe(took)
+    # anybody can make up a method
+    method = request.method if request.method in _METHODS else "other"
+    REQUESTS.labels(method, route, response.status_code).inc()
+    SECONDS.labels(method, route).observe(took)
     if "Sluss-Verdict" in response.headers and response.status_code == 201:
         VERDICTS.labels(response.headers["Sluss-Verdict"]).inc()
     response.headers[REQUEST_ID] = request_id
     log.info(
         "request",
-        method=request.method,
+        method=method,
         route=route,
         status=response.status_code,
         ms=round(took * 1000, 1),
         request_id=request_id,
-        role=request.headers.get(HEADER, "administrator").split(" ")[0][:16],
+        role=_role(),
     )
     return response
+
+
+def _role() -> str:
+    """The caller's role; never what was written in the header as it is."""
+    read = read_caller(request.headers.get(HEADER))
+    return "unreadable" if isinstance(read, Issue) else str(read.role)

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from fhir_mappings.strict_json import dump
 from service.referral.intake import Unreadable, read_submission
-from service.referral.journey.receive import Receipt, reading_for, receive
+from service.referral.journey.receive import Receipt, authorise, reading_for, receive
 from service.referral.lookup import usable_by
 from service.referral.plain import to_bundle
 from service.referral.plain_schema import read_plain
@@ -27,6 +27,8 @@ def take_in() -> Response:
     reading = reading_for(home, channel=plain.channel)
     read = read_submission(bundle, reading, usable_by(home, caller()), made_reference=plain.reference is None)
     if isinstance(read, Unreadable):
+        if read.unit:
+            authorise(caller(), read.unit)
         raise Refusal(Kind.INVALID, read.issues)
     given = receive(home, caller(), read)
     status = 200 if given.replayed else 201

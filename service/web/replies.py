@@ -28,7 +28,7 @@ def resource(stored: Stored, status: int = 200, headers: dict[str, str] | None =
     told = {**version_headers(stored), **(headers or {})}
     if status == 201:
         told["Location"] = location(stored)
-    match prefers() if request.method != "GET" else "representation":
+    match prefers() if request.method in ("POST", "PUT") else "representation":
         case "minimal":
             return fhir("", status, told)
         case "OperationOutcome":

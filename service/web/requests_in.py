@@ -1,10 +1,13 @@
 """What a request says: its body, its caller, what it takes as an answer. Bad ones are refused here (contract 2)."""
 
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from flask import current_app, request
-from werkzeug.exceptions import NotAcceptable, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, NotAcceptable, NotFound, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.http import parse_options_header
 
 from fhir_mappings import strict_json
 from fhir_mappings.issues import Issue, IssueCode, error
@@ -19,7 +22,12 @@ MOST_ENTRIES = 200
 
 FHIR_JSON = ("application/fhir+json", "application/json")
 
-_ETAG = re.compile(r'(?:W/)?"?(\d{1,9})"?')
+FHIR_VERSIONS = ("4.0", "4.0.1")
+"""What `fhirVersion=` in a media type may say: https://hl7.org/fhir/R4/http.html#version-parameter"""
+
+_ETAG = re.compile(r'(?:W/)?"?([1-9][0-9]{0,8})"?')
+_NO_VERSION = 0
+"""Stands for an ETag that is none of ours: no resource ever had this version, so it is always stale."""
 
 
 def house() -> House:
@@ -37,22 +45,55 @@ def caller() -> Caller:
 
 
 def check_media() -> None:
-    """JSON only: 415 for another body, 406 for an Accept (or `_format`) that allows no JSON."""
-    if request.method in ("POST", "PUT", "PATCH") and request.content_length != 0:
-        allowed = ("application/x-www-form-urlencoded",) if request.path.endswith("/_search") else FHIR_JSON
+    """JSON only: 415 for another body, 406 for an Accept (or `_format`) that allows no JSON. A method or address that
+    does not exist is told first.
+    """
+    if request.routing_exception is not None:
+        return
+    searches = request.path.rstrip("/").endswith("/_search")
+    nothing_sent = request.content_length == 0 or (searches and not request.content_type)
+    if request.method in ("POST", "PUT") and not nothing_sent:
+        allowed = ("application/x-www-form-urlencoded",) if searches else FHIR_JSON
         charset = request.mimetype_params.get("charset", "utf-8").lower()
-        if request.mimetype not in allowed or charset not in ("utf-8", "utf8"):
+        version = request.mimetype_params.get("fhirversion", "4.0")
+        if request.mimetype not in allowed or charset not in ("utf-8", "utf8") or version not in FHIR_VERSIONS:
             raise UnsupportedMediaType
     wanted = request.args.get("_format")
     if wanted is not None:
+        # an unescaped + arrives as a space
         if wanted.split(";")[0].strip().replace(" ", "+") not in (*FHIR_JSON, "json", "text/json"):
             raise NotAcceptable
-        return
-    accept = request.accept_mimetypes
-    problem = request.path.startswith("/intake/") and accept["application/problem+json"]
-    text = request.path == "/metrics"  # a Prometheus server asks for its own text format
-    if accept and not (any(accept[kind] for kind in FHIR_JSON) or problem or text):
+    elif not _allows_json(request.headers.get("Accept", "")):
         raise NotAcceptable
+
+
+def _allows_json(accept: str) -> bool:
+    """True when an Accept header allows what this address answers with. Of the parameters only `q` and `fhirVersion`
+    count: clients also write a charset.
+    """
+    kinds = [*FHIR_JSON, "application/*", "*/*"]
+    if request.path.startswith("/intake/"):
+        kinds.append("application/problem+json")
+    if request.path == "/metrics":  # a Prometheus server asks for its own text format
+        kinds += ["text/plain", "application/openmetrics-text", "text/*"]
+    asked = [parse_options_header(part) for part in accept.split(",") if part.strip()]
+    return not asked or any(
+        kind.lower() in kinds
+        and not re.fullmatch(r"0(\.0*)?", options.get("q", "1"))
+        and options.get("fhirversion", "4.0") in FHIR_VERSIONS
+        for kind, options in asked
+    )
+
+
+def check_caller() -> None:
+    """A `Sluss-Caller` that cannot be read is told to every request, also to one that needs no rights."""
+    caller()
+
+
+def check_address() -> None:
+    """No id, type or parameter holds U+0000, which PostgreSQL could not even compare with."""
+    if "\0" in request.path:
+        raise NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +112,24 @@ def read_json() -> Json:
     raw = request.get_data(cache=False)
     if len(raw) > MOST_BYTES:
         raise RequestEntityTooLarge
+    request.environ["sluss.raw"] = raw
     parsed = strict_json.parse(raw)
     if isinstance(parsed, list):
         raise Refusal(Kind.UNREADABLE, parsed)
-    # for whatever goes wrong later: the answer must say whether signs of risk were in what was refused
-    request.environ["sluss.body"] = parsed
     return parsed
+
+
+def as_far_as_readable() -> Any:
+    """The body of a refused request, read with all leniency; None when nothing can be read. Only to look for signs of
+    suicide risk in it: whoever sent it must be told that they were not received.
+    """
+    if (request.content_length or 0) > MOST_BYTES:
+        return None
+    try:
+        raw = request.environ.get("sluss.raw") or request.get_data(cache=False)
+        return json.loads(raw.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError, HTTPException, OSError):
+        return None
 
 
 def read_resource(*types: str) -> Body:
@@ -107,27 +160,17 @@ def read_resource(*types: str) -> Body:
 
 
 def if_match() -> int | None:
-    """The version in If-Match, None without the header. Raises Refusal for one that is no version of ours."""
+    """The version in If-Match; None without the header, or for `*`, which any version matches."""
     header = request.headers.get("If-Match")
     return None if header is None else version_in(header)
 
 
-def version_in(etag: str) -> int:
-    """`W/"3"` as 3. Raises Refusal (stale: no version of ours is called so)."""
+def version_in(etag: str) -> int | None:
+    """`W/"3"` as 3, `*` as None. What is no version of ours reads as one that is always stale."""
+    if etag.strip() == "*":
+        return None
     found = _ETAG.fullmatch(etag.strip())
-    if found is None:
-        raise Refusal(
-            Kind.STALE,
-            [
-                error(
-                    IssueCode.CONFLICT,
-                    "http.If-Match",
-                    "If-Match anger ingen version av resursen.",
-                    'If-Match must be a weak ETag such as W/"3"',
-                )
-            ],
-        )
-    return int(found[1])
+    return int(found[1]) if found else _NO_VERSION
 
 
 def prefers() -> str:

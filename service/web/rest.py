@@ -8,12 +8,12 @@ from werkzeug.exceptions import MethodNotAllowed
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.r4 import SUPPORTED_TYPES
 from fhir_mappings.records import Json
-from service.referral.intake import Submission, Unreadable, parts_of, read_submission
+from service.referral.intake import Part, Submission, Unreadable, parts_of, read_submission
 from service.referral.journey.amend import add_evidence, amend, change_evidence
 from service.referral.journey.correspond import correspond
 from service.referral.journey.delegate import add_task
 from service.referral.journey.progress import progress
-from service.referral.journey.receive import Receipt, already_here, reading_for, receive
+from service.referral.journey.receive import Receipt, already_here, authorise, reading_for, receive
 from service.referral.lookup import usable_by
 from service.referral.refusal import Kind, Refusal, not_found
 from service.store.records import Stored
@@ -69,7 +69,7 @@ def create(type_: str) -> Response:
     known_type(type_)
     make = _CREATE.get(type_)
     if make is None:
-        raise MethodNotAllowed(valid_methods=["GET", "HEAD"])
+        raise MethodNotAllowed
     return make(read_resource(type_))
 
 
@@ -79,7 +79,7 @@ def update(type_: str, id_: str) -> Response:
     known_type(type_)
     change = _UPDATE.get(type_)
     if change is None:
-        raise MethodNotAllowed(valid_methods=["GET", "HEAD"])
+        raise MethodNotAllowed
     body = read_resource(type_)
     if body.resource.get("id") != id_:
         wrong = error(
@@ -100,9 +100,12 @@ def transaction() -> Response:
     order, beside, _ = parts_of(body.resource)
     size = 1 + len(beside)
     if order is not None and order.method == "PUT":
-        _raise_unreadable(body)
+        target = _target(order)
+        errors = [issue for issue in body.issues if is_error(issue)]
+        if errors or isinstance(target, Issue):
+            raise Refusal(Kind.UNREADABLE, [*errors, *([target] if isinstance(target, Issue) else [])])
         if_matching = version_in(order.if_match) if order.if_match else None
-        given = amend(house(), caller(), body.resource, _target(order.url), if_matching)
+        given = amend(house(), caller(), body.resource, target, if_matching)
     else:
         submission = _submission(body)
         given = _receive(submission, submission.order.if_none_exist)
@@ -118,7 +121,7 @@ def _create_order(body: Body) -> Response:
 
 def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:
     """Take the referral in, unless the condition says that it is here."""
-    if if_none_exist:
+    if if_none_exist is not None:
         existing = already_here(house(), caller(), submission, if_none_exist)
         if existing is not None:
             return existing
@@ -138,6 +141,8 @@ def _submission(body: Body) -> Submission:
         own = read.issues if isinstance(read, Unreadable) else ()
         raise Refusal(Kind.UNREADABLE, _distinct([*against_r4, *own]))
     if isinstance(read, Unreadable):
+        if read.unit:
+            authorise(caller(), read.unit)
         raise Refusal(Kind.INVALID, read.issues)
     return read
 
@@ -193,6 +198,21 @@ def known_type(type_: str) -> None:
         )
 
 
+def methods_of(path: str) -> list[str] | None:
+    """What may be done at an address of a known type, as `metadata` declares it; None for any other address."""
+    base, *rest = path.strip("/").split("/")
+    if base != "fhir" or not rest or rest[0] not in TYPES:
+        return None
+    match rest:
+        case [type_]:
+            return ["GET", "HEAD", *(["POST"] if type_ in CREATABLE else [])]
+        case [_, "_search"] | ["ServiceRequest", "$assess"]:
+            return ["POST"]
+        case [type_, _]:
+            return ["GET", "HEAD", *(["PUT"] if type_ in UPDATABLE else [])]
+    return ["GET", "HEAD"]
+
+
 def _raise_unreadable(body: Body) -> None:
     errors = [issue for issue in body.issues if is_error(issue)]
     if errors:
@@ -211,6 +231,14 @@ def _distinct(issues: list[Issue]) -> list[Issue]:
     return told
 
 
-def _target(url: str) -> str:
-    """The id in `ServiceRequest/{id}`."""
-    return url.strip("/").rpartition("/")[2]
+def _target(order: Part) -> str | Issue:
+    """The id that a PUT in a Bundle is for: `ServiceRequest/{id}`, the same in the resource. No conditional update."""
+    id_ = order.resource.get("id")
+    if isinstance(id_, str) and order.url.strip("/") == f"ServiceRequest/{id_}":
+        return id_
+    return error(
+        IssueCode.VALUE,
+        f"Bundle.entry[{order.position}].request.url",
+        "En ändrad remiss ska ha samma id i request.url som i resursen: ServiceRequest/{id}.",
+        f"request.url must be ServiceRequest/ and the resource's id, {id_!r}; conditional update is not supported",
+    )

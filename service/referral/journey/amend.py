@@ -17,7 +17,6 @@ from fhir_mappings.records import (
     Referral,
     Route,
     TaskKind,
-    Verdict,
 )
 from service.access.caller import SLUSS, Caller
 from service.access.rights import Actor, actors, may_refer
@@ -34,6 +33,7 @@ from service.referral.journey.judgement import (
     open_task,
     raise_alert,
     reason_of,
+    stored_assessment,
     unbook,
 )
 from service.referral.journey.opening import open_case
@@ -59,12 +59,12 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
     reference = Reference(f"ServiceRequest/{order_id}")
     with house.store.change() as change:
         case = open_case(house, change, caller, reference)
-        order_part, beside, issues = parts_of(sent)
-        if order_part is None or issues:
-            raise Refusal(Kind.INVALID, issues)
         check_version(case, reference, if_match)
         if not may_refer(caller, case.row.organisation):  # type: ignore[arg-type]  # stored as text
             raise _not_yours(caller)
+        order_part, beside, issues = parts_of(sent)
+        if order_part is None or issues:
+            raise Refusal(Kind.INVALID, issues)
         status = order_part.resource.get("status")
         if status in WITHDRAWN:
             return _withdraw(case, order_part)
@@ -334,7 +334,7 @@ def _receipt(case: Case) -> Receipt:
     task = written.get(Reference(f"Task/{case.task['id']}")) or case.change.get("Task", case.task["id"])
     assert order is not None  # noqa: S101  a referral is never without them
     assert task is not None  # noqa: S101
-    return Receipt(order, task, Assessment(Verdict.ELIGIBLE), case.team, None, ())
+    return Receipt(order, task, stored_assessment(case.row, task.content, case.canonical), case.team, None, ())
 
 
 def _as_sent(case: Case, order: Part) -> Json:

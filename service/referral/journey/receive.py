@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from fhir_mappings.bundle import rewrite_references
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.madrs_s import to_fhir_observation
-from fhir_mappings.records import Assessment, Finding, Json, Reference, Referral, Route, Team
+from fhir_mappings.records import Assessment, Finding, HsaId, Json, Reference, Referral, Route, Team
 from service.access.caller import Caller
 from service.access.rights import may_refer
 from service.packs.vocabulary import OpenReferral
@@ -21,7 +21,7 @@ from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.referral.routing import choose_route
 from service.store.change import Change
-from service.store.query import parse_query
+from service.store.query import MAX_COUNT, parse_query
 from service.store.records import NewReferral, ReferralRow, Stored
 from service.store.view import View
 
@@ -54,7 +54,7 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
     different content.
     """
     referral = submission.referral
-    authorise(caller, referral)
+    authorise(caller, referral.requester.unit)
     with house.store.change() as change:
         row = change.open_referral(_new_row(house, submission))
         if row is None:
@@ -81,9 +81,8 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
         )
 
 
-def authorise(caller: Caller, referral: Referral) -> None:
-    """Only the referring organisation itself, or an administrator for it, sends its referrals."""
-    unit = referral.requester.unit
+def authorise(caller: Caller, unit: HsaId) -> None:
+    """Only the referring organisation itself, or an administrator for it, sends its referrals. Raises Refusal."""
     if not may_refer(caller, unit):
         raise forbidden(
             "Du får bara skicka remisser för din egen enhet.",
@@ -255,9 +254,9 @@ def already_here(house: House, caller: Caller, submission: Submission, condition
     """If-None-Exist: the receipt of the one referral of the same organisation that matches the search `condition`,
     None when none does. Raises Refusal when several do, or the condition is no search.
     """
-    authorise(caller, submission.referral)
-    view = house.store.view()
     unit = submission.referral.requester.unit
+    authorise(caller, unit)
+    view = house.store.view()
     rows = own_matches(view, "ServiceRequest", condition, unit)
     return receipt_of(house, view, rows[0], submission.advice) if rows else None
 
@@ -266,7 +265,7 @@ def own_matches(view: View, type_: str, condition: str, organisation: str) -> li
     """The referrals of one organisation whose resource of a type matches a condition; at most one. Raises Refusal."""
     parameters = parse_qsl(condition.partition("?")[2] or condition, keep_blank_values=True)
     query = parse_query(type_, parameters, strict=True)
-    if isinstance(query, list) or not query.clauses:
+    if isinstance(query, list) or not (query.clauses or query.ids or query.last_updated):
         issues = query if isinstance(query, list) else []
         raise Refusal(
             Kind.UNREADABLE,
@@ -280,9 +279,9 @@ def own_matches(view: View, type_: str, condition: str, organisation: str) -> li
                 )
             ],
         )
-    matches = view.search(query).matches
-    rows = [row for match in matches if (row := view.referral_of(match.type, match.id)) is not None]
-    own = [row for row in rows if row.organisation == organisation]
+    # only its own are looked through: another's matches must not fill the page
+    matches = view.search(replace(query, organisation=organisation, count=MAX_COUNT)).matches
+    own = [row for match in matches if (row := view.referral_of(match.type, match.id)) is not None]
     if len(own) > 1:
         raise Refusal(
             Kind.STALE,
