@@ -11,6 +11,7 @@ def to_fhir_plan_definition(programme: Programme, pack: str, canonical: Canonica
     name = f"{pack}-{programme.code}"
     shortest, longest = programme.weeks
     weeks = {"low": _weeks(shortest), "high": _weeks(longest)}
+    activities = [_action(activity, canonical) for activity in programme.activities]
     return {
         "resourceType": "PlanDefinition",
         "id": name,
@@ -24,7 +25,7 @@ def to_fhir_plan_definition(programme: Programme, pack: str, canonical: Canonica
             {
                 "title": programme.title,
                 "timingRange": weeks,
-                "action": [_action(activity, canonical) for activity in programme.activities],
+                **({"action": activities} if activities else {}),
             }
         ],
     }
