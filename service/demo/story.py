@@ -1,0 +1,321 @@
+"""What happens in the demonstration: a day's referrals come in, people work with them, a server goes down and comes
+back, and everybody gets what they should.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from fhir_mappings.records import Json
+from service.demo.cast import gather
+from service.demo.checks import Checks
+from service.demo.holdings import External, Holding, holdings, patient_names
+from service.demo.people import Person, Unexpected, exact
+from service.demo.servers import Servers
+from service.demo.stage import Referral, Stage
+from service.demo.treatment import (
+    accept,
+    answer_question,
+    end_safety_follow_up,
+    hand_over,
+    pass_on,
+    prepare,
+    report,
+    start,
+)
+
+_DELIVERED_WITHIN = 45.0
+_NOTICED_WITHIN = 20.0
+
+
+@dataclass
+class Story:
+    """The story and what it has come to."""
+
+    stage: Stage
+    held: dict[str, Holding]
+    """What Sluss holds at the end, by `ServiceRequest/{id}`."""
+    external: External | None = None
+    differences: dict[str, list[str]] | None = None
+
+    @classmethod
+    def begin(cls, servers: Servers, checks: Checks, today: date) -> "Story":
+        """Gather everybody."""
+        return cls(gather(servers, checks, today), {})
+
+    def play(self) -> None:
+        """All scenes, in order. Raises NotStarted when one of our processes has ended."""
+        stage = self.stage
+        for title, scene in (
+            ("1. Dagens remisser kommer in: Bundle och ensam ServiceRequest", _morning),
+            ("2. Det som inte går att läsa, och det som kommer två gånger", _not_received),
+            ("3. Behandlarna arbetar från sin arbetslista", _work),
+            ("4. Komplettering, frågor och återsända remisser", _questions),
+            ("5. Den externa FHIR-servern går ner; meddelande, brev och samtal kommer ändå in", _outage),
+            ("6. Servern är tillbaka; behandlingarna fortsätter", _recovery),
+        ):
+            with stage.checks.scene(title):
+                scene(stage)
+            stage.servers.check_alive()
+            stage.platform.poll()
+        with stage.checks.scene("7. Remittenternas plattform har pollat hela tiden"):
+            self._replies()
+        with stage.checks.scene("8. Vad den externa FHIR-servern har, jämfört med Sluss"):
+            self._compare()
+
+    def _replies(self) -> None:
+        stage = self.stage
+        stage.platform.poll()
+        for referral in stage.referrals.values():
+            stage.check_messages(referral)
+        everything = stage.observer.search("Communication", status="completed", _count="200")
+        wanted = {m["id"] for m in everything if _to_platform(m, stage)}
+        got = [m["id"] for m in stage.platform.received]
+        stage.checks.that(
+            set(got) == wanted and len(got) == len(wanted) and not stage.platform.out_of_order,
+            f"{len(wanted)} svar i {stage.platform.polls} pollningar: inget saknas, inget dubbelt, alla i ordning",
+            f"{len(got)} hämtade, {len(wanted - set(got))} saknas, {stage.platform.out_of_order} i fel ordning",
+        )
+        waiting = stage.observer.search("Communication", status="preparation")
+        stage.checks.equal(len(waiting), 0, "Inget meddelande väntar på att vidarebefordras")
+
+    def _compare(self) -> None:
+        stage = self.stage
+        orders = {referral.order: referral.parts for referral in stage.referrals.values()}
+        names = patient_names(stage.observer)
+        self.held = holdings(stage.observer, orders)
+
+        def unlike() -> dict[str, list[str]]:
+            self.external = External.read(stage.external, stage.canonical)
+            return {order: self.external.differences(held, names) for order, held in self.held.items()}
+
+        _wait(lambda: not any(unlike().values()), _DELIVERED_WITHIN, stage)
+        self.differences = unlike()
+        for referral in stage.referrals.values():
+            told = self.differences[referral.order]
+            count = len(self.held[referral.order].resources)
+            stage.checks.that(not told, f"{referral.title}: {count} resurser, alla lika", "; ".join(told))
+            patient = self.external.patient_of(referral.order) if self.external else None
+            if patient != referral.identity:
+                stage.checks.equal(patient, referral.identity, f"{referral.title}: rätt patient")
+        health = stage.observer.ask("GET", "/health/ready")
+        stage.checks.equal(health.get("external_fhir_server"), "ok", "/health/ready: inga leveranser väntar")
+
+
+# ---------------------------------------------------------------- the scenes
+
+
+def _morning(stage: Stage) -> None:
+    messages = {
+        "whole": ["acknowledgement"],
+        "elsewhere": ["acknowledgement"],
+        "incomplete": ["information-request"],
+        "returned": ["returned"],
+        "overridden": ["returned"],
+        "alerting": ["acknowledgement", "safety-alert"],
+        "unrouted": ["acknowledgement"],
+        "withdrawn": ["acknowledgement"],
+        "held": ["acknowledgement"],
+    }
+    for name, told in messages.items():
+        referral = stage.send(name)
+        referral.messages += told
+        if referral.verdict == "return":
+            stage.waiting.leave(referral.identity)
+        if name == "whole":
+            _delivered(stage, referral)
+    stage.platform.poll()
+
+
+def _delivered(stage: Stage, referral: Referral) -> None:
+    """The worker runs: the first referral reaches the external server."""
+    there = _wait(lambda: _copy_of(stage, referral) is not None, _DELIVERED_WITHIN, stage)
+    stage.checks.that(there, "Arbetaren har levererat den till den externa FHIR-servern")
+
+
+def _not_received(stage: Stage) -> None:
+    sample = stage.samples["refused"]
+    answer = Person(stage.servers.url, sample.case.caller).call("POST", sample.path, sample.case.body)
+    issues = exact(answer).get("issue", [])
+    found = sorted((issue["code"], *issue.get("expression", [None])) for issue in issues)
+    wanted = sorted((code, expression) for code, expression in sample.case.expected.issues or ())
+    stage.checks.that(
+        answer.status_code == sample.case.expected.status and found == wanted,
+        f"{stage.titles['refused']}: 422, alla {len(wanted)} fel på en gång ({sample.case.name})",
+        f"{answer.status_code} {found}",
+    )
+    for issue in issues:
+        where = ", ".join(issue.get("expression", ()))
+        stage.checks.aside(f"  {issue['code']} {where}: {issue['details']['text']}")
+    whole = stage.referrals["whole"]
+    before = len(stage.observer.search("ServiceRequest", _count="200"))
+    again = stage.referrer(whole).call("POST", whole.sample.path, stage.sent["whole"])
+    stage.checks.equal(again.status_code, 200, "Samma remiss en gång till: 200, pekar på den som finns")
+    after = len(stage.observer.search("ServiceRequest", _count="200"))
+    stage.checks.equal(after, before, f"Ingenting nytt: fortfarande {before} remisser")
+
+
+def _work(stage: Stage) -> None:
+    whole, withdrawn, unrouted = (stage.referrals[name] for name in ("whole", "withdrawn", "unrouted"))
+    accept(stage, whole)
+    prepare(stage, whole)
+    start(stage, whole)
+    report(stage, whole)
+    # the patient's other referral is not needed any more
+    other = stage.referrals["elsewhere"]
+    reason = {"text": "Patienten har redan en pågående IKBT-behandling i länet."}
+    stage.team_of(other).change(other.task, status="rejected", statusReason=reason)
+    other.deeds.append("behandlaren återsänder: patienten behandlas redan")
+    other.messages.append("returned")
+    stage.checks.equal(stage.status(other), "rejected", f"{other.title}: återsänd av behandlaren")
+    _reroute(stage, unrouted)
+    _withdraw(stage, withdrawn)
+
+
+def _reroute(stage: Stage, referral: Referral) -> None:
+    coordination = stage.therapist(stage.pack.coordination)
+    waits = [task for task in coordination.worklist() if f"Task/{task['id']}" == referral.task]
+    stage.checks.equal(len(waits), 1, f"{referral.title}: ligger på samordningens arbetslista (needs-routing)")
+    coordination.change(referral.task, owner={"reference": "HealthcareService/gavle"})
+    referral.deeds.append("samordningen fördelar till Gävle")
+    referral.messages.append("rerouted")
+    accept(stage, referral)
+    stage.therapist("gavle").complete_activity(referral.task, "first-call")
+    reason = {"text": "Efter första samtalet: patienten vill hellre ha samtal på plats."}
+    stage.therapist("gavle").change(referral.task, status="cancelled", statusReason=reason)
+    referral.deeds.append("behandlaren avbryter efter första samtalet")
+    referral.messages.append("discontinued")
+    stage.ended(referral, "cancelled")
+
+
+def _withdraw(stage: Stage, referral: Referral) -> None:
+    accept(stage, referral)
+    prepare(stage, referral)
+    start(stage, referral)
+    order = stage.observer.read(referral.order)
+    stage.referrer(referral).ask("PUT", f"/fhir/{referral.order}", {**order, "status": "revoked"})
+    referral.deeds.append("remittenten återtar (ServiceRequest revoked)")
+    stage.checks.equal(stage.status(referral), "in-progress", f"{referral.title}: behandlaren får avgöra (abort)")
+    therapist = stage.team_of(referral)
+    abort = therapist.open_tasks("abort", referral.patient)[0]
+    therapist.change(f"Task/{abort['id']}", status="accepted")
+    referral.deeds.append("behandlaren godtar avbrottet")
+    referral.messages.append("withdrawal-confirmed")
+    stage.ended(referral, "cancelled")
+
+
+def _questions(stage: Stage) -> None:
+    incomplete, overridden, alerting, held = (
+        stage.referrals[name] for name in ("incomplete", "overridden", "alerting", "held")
+    )
+    _complete(stage, incomplete)
+    _override(stage, overridden)
+    end_safety_follow_up(stage, alerting)
+    answer_question(stage, held)
+
+
+def _complete(stage: Stage, referral: Referral) -> None:
+    """The referrer sends the MADRS-S that was missing."""
+    response: Json = {
+        "resourceType": "QuestionnaireResponse",
+        "questionnaire": stage.canonical.questionnaire("madrs-s"),
+        "status": "completed",
+        "basedOn": [{"reference": referral.order}],
+        "subject": {"reference": referral.patient},
+        "authored": stage.today.isoformat(),
+        "item": [
+            {"linkId": f"item-{number}", "answer": [{"valueInteger": value}]}
+            for number, value in enumerate((2, 2, 2, 1, 2, 2, 1, 1, 0), 1)
+        ],
+    }
+    made = stage.referrer(referral).ask("POST", "/fhir/QuestionnaireResponse", response)
+    referral.parts.append(f"QuestionnaireResponse/{made['id']}")
+    referral.deeds.append("remittenten kompletterar med MADRS-S (13 poäng); bedöms på nytt")
+    referral.messages.append("acknowledgement")
+    stage.checks.equal(stage.status(referral), "requested", f"{referral.title}: on-hold → requested, bedömd på nytt")
+
+
+def _override(stage: Stage, referral: Referral) -> None:
+    therapist = stage.team_of(referral)
+    task: Json = {
+        "resourceType": "Task",
+        "status": "requested",
+        "intent": "order",
+        "code": {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill"}]},
+        "focus": {"reference": referral.order},
+        "note": [
+            {"authorString": "Internetbehandlare", "text": "Sömnapnén är utredd och behandlad; insomnin kvarstår."}
+        ],
+    }
+    made = therapist.ask("POST", "/fhir/Task", task)
+    stage.waiting.identities.add(referral.identity)
+    referral.task = f"Task/{made['id']}"
+    referral.deeds.append("behandlaren tar in den ändå, med skäl i en note (ny Task på samma focus)")
+    referral.messages.append("acknowledgement")
+    stage.checks.equal(made["status"], "requested", f"{referral.title}: ny Task")
+    accept(stage, referral)
+
+
+def _outage(stage: Stage) -> None:
+    stage.servers.stand_in.switch_off()
+    stage.checks.aside("Den externa FHIR-servern svarar inte längre.")
+    for name in ("message", "letter", "call", "handed-over", "booked"):
+        referral = stage.send(name)
+        referral.messages.append("acknowledgement")
+        if referral.alert:
+            referral.messages.append("safety-alert")
+    for name in ("message", "letter", "call"):
+        pass_on(stage, stage.referrals[name])
+    end_safety_follow_up(stage, stage.referrals["call"])
+    noticed = _wait(
+        lambda: "degraded" in str(stage.observer.ask("GET", "/health/ready")["external_fhir_server"]),
+        _NOTICED_WITHIN,
+        stage,
+    )
+    state = stage.observer.ask("GET", "/health/ready")
+    stage.checks.that(noticed, f"/health/ready: {state['external_fhir_server']} (svarar ändå 200)", state)
+
+
+def _recovery(stage: Stage) -> None:
+    stage.servers.stand_in.switch_on()
+    stage.checks.aside("Den externa FHIR-servern svarar igen; den har kvar vad den hade.")
+    booked = stage.referrals["booked"]
+    accept(stage, booked)
+    prepare(stage, booked)
+    start(stage, booked)
+    handed_over = stage.referrals["handed-over"]
+    accept(stage, handed_over)
+    hand_over(stage, handed_over, to="gavle")
+    overridden = stage.referrals["overridden"]
+    prepare(stage, overridden)
+    start(stage, overridden)
+
+
+# ---------------------------------------------------------------- private
+
+
+def _copy_of(stage: Stage, referral: Referral) -> Json | None:
+    found = stage.external.search("ServiceRequest", identifier=f"{stage.canonical.resource_key}|{referral.order}")
+    return found[0] if found else None
+
+
+def _to_platform(message: Json, stage: Stage) -> bool:
+    """True for a message to a unit on the platform."""
+    recipients = {r.get("identifier", {}).get("value") for r in message.get("recipient", ())}
+    return bool(recipients & set(stage.platform.units))
+
+
+def _wait(until: Callable[[], bool], seconds: float, stage: Stage) -> bool:
+    """True as soon as it holds; False when the time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if until():
+                return True
+        except Unexpected:
+            pass  # not yet
+        if time.monotonic() > end:
+            return False
+        stage.servers.check_alive()
+        time.sleep(0.25)
