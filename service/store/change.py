@@ -22,6 +22,7 @@ from service.store.records import (
     Stored,
     Write,
 )
+from service.store.text_arrays import Texts
 from service.store.view import View, referral_values
 
 
@@ -39,8 +40,14 @@ class Change(View):
         self._written: set[tuple[str, str]] = set()
         self._plainly(b"BEGIN")
 
-    def _rows(self, statement: LiteralString | bytes, parameters: Mapping[str, Any]) -> list[Row]:
-        self.flush()
+    def _rows(
+        self,
+        statement: LiteralString | bytes,
+        parameters: Mapping[str, Any],
+        seen: Iterable[tuple[str, str]] | None = None,
+    ) -> list[Row]:
+        if seen is None or not self._pending.touched.isdisjoint(seen):
+            self.flush()
         return self.connection.execute(statement, parameters).fetchall()
 
     @property
@@ -51,7 +58,7 @@ class Change(View):
         if self._stamp is None:
             row = self.connection.execute(statements.STAMP).fetchone()
             assert row is not None  # noqa: S101 - a SELECT without FROM gives one row
-            self._stamp = row[0]
+            (self._stamp,) = row
         return self._stamp
 
     # ------------------------------------------------------------ referrals and their locks
@@ -61,7 +68,7 @@ class Change(View):
         one, or by a concurrent one, whose end is waited for. On success this transaction holds the row's lock.
         """
         values = {name: getattr(new, name) for name in NewReferral.__slots__}
-        values["alerted"] = list(new.alerted)
+        values["alerted"] = Texts(new.alerted)
         values["placer_key"] = digest(new.organisation, new.placer_system, new.placer_value)
         row = self.connection.execute(statements.OPEN_REFERRAL, values).fetchone()
         if row is None:
@@ -98,6 +105,12 @@ class Change(View):
         if row is not None:
             return Reference(row[0])
         return self.natural(kind, [key])[key]
+
+    def open_referrals(self, patient_key: str) -> list[ReferralRow]:
+        """As View's, with this transaction's own changes."""
+        if self._pending.patches:
+            self.flush()
+        return super().open_referrals(patient_key)
 
     # ------------------------------------------------------------ what is written
 
@@ -255,8 +268,13 @@ class _Pending:
         return tuple(name for name, (_, part) in rows.items() if part), values
 
 
+_NO_TEXT = frozenset({"expected", "due_times", "due_levels", "job_times"})
+"""The columns whose values are no text."""
+
+
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return {name: list(column) if name in _NO_TEXT else Texts(column) for name, column in columns}
 
 
 def _as_json(fields: Mapping[str, Any]) -> Json:

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from service.store import text_arrays
 from service.store.records import StoreUnavailable
 
 Row = tuple[Any, ...]
@@ -129,6 +130,7 @@ class Connections:
             settings.append(_WRITE_TRANSACTION_LIMIT)
         connection.execute("; ".join(settings).encode(), prepare=False)
         connection.prepared_max = 500
+        text_arrays.register(connection)
         return connection
 
 

@@ -53,7 +53,10 @@ SELECT {REFERRAL} FROM referral WHERE patient_key = %(patient_key)s AND state = 
 ORDER BY created_at, id
 """
 
-NATURAL: LiteralString = "SELECT key, reference FROM natural_key WHERE kind = %(kind)s AND key = ANY(%(keys)b::text[])"
+NATURAL: LiteralString = """
+SELECT n.kind, n.key, n.reference FROM unnest(%(kinds)b::text[], %(keys)b::text[]) AS wanted (kind, key)
+JOIN natural_key n ON n.kind = wanted.kind AND n.key = wanted.key
+"""
 
 JOURNAL_OF: LiteralString = """
 SELECT referral_id, actor, event, detail, at FROM journal WHERE referral_id = %(referral)s ORDER BY id
@@ -95,7 +98,7 @@ OPEN_REFERRAL: LiteralString = f"""
 INSERT INTO referral ({REFERRAL}, placer_key)
 VALUES (%(id)s, %(organisation)s, %(placer_system)s, %(placer_value)s, %(fingerprint)s, %(patient_key)s, %(created_at)s,
         %(programme)s, %(service_request)s, %(patient)s, %(task)s, %(state)s, %(verdict)s, %(team)s,
-        %(alerted)s::text[], %(unit_reach)s, %(placer_key)s)
+        %(alerted)b::text[], %(unit_reach)s, %(placer_key)s)
 ON CONFLICT (placer_key) DO NOTHING
 RETURNING sluss_stamp()
 """

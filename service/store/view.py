@@ -20,6 +20,7 @@ from service.store.records import (
     Stored,
 )
 from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
+from service.store.text_arrays import Texts
 
 
 class View:
@@ -28,21 +29,30 @@ class View:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def _rows(self, statement: LiteralString | bytes, parameters: Mapping[str, Any]) -> list[Row]:
+    def _rows(
+        self,
+        statement: LiteralString | bytes,
+        parameters: Mapping[str, Any],
+        seen: Iterable[tuple[str, str]] | None = None,  # noqa: ARG002 - a Change needs it
+    ) -> list[Row]:
+        """`seen` says which resources (type, id) the statement looks at, where it looks at nothing else that a Change
+        gathers before it is sent.
+        """
         with self._connections.connection() as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def get(self, type_: str, id_: str) -> Stored | None:
         """The current version of a resource."""
-        return _first(self._rows(statements.GET, {"type": type_, "id": id_}))
+        return _first(self._rows(statements.GET, {"type": type_, "id": id_}, seen=((type_, id_),)))
 
     def get_many(self, references: Iterable[str]) -> dict[Reference, Stored]:
         """The current versions of `Type/id` references; those that are not stored are left out."""
-        pairs = [reference.partition("/") for reference in dict.fromkeys(references)]
+        split = (reference.partition("/") for reference in dict.fromkeys(references))
+        pairs = [(type_, id_) for type_, _, id_ in split]
         if not pairs:
             return {}
-        wanted = {"types": [type_ for type_, _, _ in pairs], "ids": [id_ for _, _, id_ in pairs]}
-        found = [Stored(*row) for row in self._rows(statements.GET_MANY, wanted)]
+        wanted = {"types": Texts(type_ for type_, _ in pairs), "ids": Texts(id_ for _, id_ in pairs)}
+        found = [Stored(*row) for row in self._rows(statements.GET_MANY, wanted, seen=pairs)]
         return {stored.reference: stored for stored in found}
 
     def version(self, type_: str, id_: str, version: int) -> Stored | None:
@@ -98,14 +108,21 @@ class View:
 
     def open_referrals(self, patient_key: str) -> list[ReferralRow]:
         """The referrals of a patient that are not at an end, oldest first, from whichever organisation."""
-        rows = self._rows(statements.OPEN_REFERRALS, {"patient_key": patient_key, "states": list(OPEN_STATES)})
+        rows = self._rows(
+            statements.OPEN_REFERRALS, {"patient_key": patient_key, "states": Texts(OPEN_STATES)}, seen=()
+        )
         return [ReferralRow(*row) for row in map(referral_values, rows)]
 
     def natural(self, kind: str, keys: Sequence[str]) -> dict[str, Reference]:
         """The resources that stand for `keys` of a kind (`claim_natural`); keys that nobody claimed are left out."""
-        by_row = {indexed(key): key for key in keys}
-        rows = self._rows(statements.NATURAL, {"kind": kind, "keys": list(by_row)})
-        return {by_row[key]: Reference(reference) for key, reference in rows}
+        return {key: reference for (_, key), reference in self.naturals([(kind, key) for key in keys]).items()}
+
+    def naturals(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reference]:
+        """As `natural`, for (kind, key) of several kinds at once."""
+        by_row = {(kind, indexed(key)): (kind, key) for kind, key in keys}
+        wanted = {"kinds": Texts(kind for kind, _ in by_row), "keys": Texts(key for _, key in by_row)}
+        rows = self._rows(statements.NATURAL, wanted, seen=())
+        return {by_row[kind, key]: Reference(reference) for kind, key, reference in rows}
 
     def journal_of(self, referral_id: str) -> list[JournalEntry]:
         """What has happened to a referral, oldest first."""
@@ -117,7 +134,7 @@ class View:
 
     def absences(self) -> list[AbsenceRow]:
         """Every absence that people have entered, in that order."""
-        return [AbsenceRow(*row) for row in self._rows(statements.ABSENCES, {})]
+        return [AbsenceRow(*row) for row in self._rows(statements.ABSENCES, {}, seen=())]
 
     def waiting_at(self, team: str, states: Sequence[str]) -> list[ReferralRow]:
         """The referrals of a team whose Task is in one of these states, oldest first."""
