@@ -13,8 +13,9 @@ from fhir_mappings.task import findings_of, owner_of, route_rule_of
 from service.demo.holdings import Holding
 from service.demo.stage import Referral, Stage, coded
 from service.demo.story import Story
+from service.packs.model import Rule, SetBy
 
-_LONGEST = 300
+_LONGEST = 400
 
 
 def tell(story: Story) -> None:
@@ -63,12 +64,18 @@ def _judged(stage: Stage, referral: Referral, tasks: list[Json]) -> str:
     verdict = f"[{colours.get(referral.verdict, 'white')}]{referral.verdict}[/]"
     lines = [verdict + (" + [bold red]larm: suicidrisk[/bold red]" if referral.alert else "")]
     first = stage.observer.read(f"Task/{tasks[0]['id']}/_history/1") if tasks else {}
-    passages = {rule.id: (rule.row, rule.passage) for rule in stage.pack.rules}
+    rules = {rule.id: rule for rule in stage.pack.rules}
     for finding in findings_of(first, stage.canonical):
-        row, passage = passages.get(finding.rule, ("", ""))
-        source = f" [dim]{escape(row)} {escape(_short(passage))}[/dim]" if passage else ""
+        source = f" [dim]{escape(_source(rules[finding.rule]))}[/dim]" if finding.rule in rules else ""
         lines.append(f"{finding.rule} ({finding.verdict}): {escape(finding.text)}{source}")
     return "\n".join(lines if len(lines) > 1 else [*lines, "ingen regel hade något att anmärka"])
+
+
+def _source(rule: Rule) -> str:
+    """Where a rule comes from: the routine's own words, or why the pack adds it."""
+    if rule.set_by is SetBy.ROUTINE:
+        return f"[rutinen {rule.row}: ”{_short(rule.passage)}”]"
+    return f"[packets val: {_short(rule.passage)}]"
 
 
 def _team(stage: Stage, tasks: list[Json]) -> str:
@@ -89,7 +96,7 @@ def _owner(stage: Stage, task: Json) -> str:
 
 def _states(stage: Stage, task: Json) -> str:
     states = [state for state, _ in groupby(version["status"] for version in _versions(stage, task))]
-    return f"{' → '.join(states)} [dim](prioritet {task['priority']}, {task['meta']['versionId']} versioner)[/dim]"
+    return f"{' → '.join(states)} [dim](prioritet {task['priority']}, version {task['meta']['versionId']})[/dim]"
 
 
 def _versions(stage: Stage, task: Json) -> list[Json]:

@@ -38,15 +38,18 @@ class Checks:
         """Note and show whether two values are equal."""
         return self.that(found == wanted, what, found)
 
-    @contextmanager
-    def scene(self, title: str) -> Iterator[None]:
-        """One part of the story, under its title. What stops it is a failed check; the next part goes on."""
+    def heading(self, title: str) -> None:
+        """Begin a part of the story."""
         self.console.print(f"\n[bold cyan]{escape(title)}[/bold cyan]", highlight=False)
+
+    @contextmanager
+    def guard(self, what: str) -> Iterator[None]:
+        """What stops these steps is a failed check; the story goes on after them."""
         try:
             yield
         except Unexpected as problem:
-            self.that(False, f"{title}: steget gick inte", problem)
+            self.that(False, f"{what}: steget gick inte", problem)
         except requests.RequestException as problem:
-            self.that(False, f"{title}: inget svar", type(problem).__name__)
-        except (KeyError, IndexError, StopIteration) as problem:
-            self.that(False, f"{title}: svaret saknar något", f"{type(problem).__name__} {problem}")
+            self.that(False, f"{what}: inget svar", type(problem).__name__)
+        except (LookupError, StopIteration) as problem:
+            self.that(False, f"{what}: något saknas", f"{type(problem).__name__} {problem}")

@@ -116,11 +116,11 @@ class Waiting:
 
     def prepare(self, sample: Sample, today: date) -> tuple[bytes, str]:
         """The body to send today, and the identity in it, which is taken from now on. The body is the case's own,
-        byte by byte, when nothing had to change.
+        byte by byte, when nothing had to change. Where no identity is free the finding `open-referral` will show it.
         """
         identity = sample.identity
         if identity in self.identities and not sample.case.before:
-            identity = next(free for free in IDENTITIES if free not in self.identities)
+            identity = next((free for free in IDENTITIES if free not in self.identities), identity)
         self.identities.add(identity)
         days = (today - sample.case.today).days
         if identity == sample.identity and not days:

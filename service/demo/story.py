@@ -4,6 +4,7 @@ back, and everybody gets what they should.
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 
@@ -55,14 +56,18 @@ class Story:
             ("5. Den externa FHIR-servern går ner; meddelande, brev och samtal kommer ändå in", _outage),
             ("6. Servern är tillbaka; behandlingarna fortsätter", _recovery),
         ):
-            with stage.checks.scene(title):
+            stage.checks.heading(title)
+            with stage.checks.guard(title):
                 scene(stage)
+                stage.platform.poll()
             stage.servers.check_alive()
-            stage.platform.poll()
-        with stage.checks.scene("7. Remittenternas plattform har pollat hela tiden"):
-            self._replies()
-        with stage.checks.scene("8. Vad den externa FHIR-servern har, jämfört med Sluss"):
-            self._compare()
+        for title, closing in (
+            ("7. Remittenternas plattform har pollat hela tiden", self._replies),
+            ("8. Vad den externa FHIR-servern har, jämfört med Sluss", self._compare),
+        ):
+            stage.checks.heading(title)
+            with stage.checks.guard(title):
+                closing()
 
     def _replies(self) -> None:
         stage = self.stage
@@ -119,13 +124,13 @@ def _morning(stage: Stage) -> None:
         "held": ["acknowledgement"],
     }
     for name, told in messages.items():
-        referral = stage.send(name)
-        referral.messages += told
-        if referral.verdict == "return":
-            stage.waiting.leave(referral.identity)
-        if name == "whole":
-            _delivered(stage, referral)
-    stage.platform.poll()
+        with _of(stage, name):
+            referral = stage.send(name)
+            referral.messages += told
+            if referral.verdict == "return":
+                stage.waiting.leave(referral.identity)
+            if name == "whole":
+                _delivered(stage, referral)
 
 
 def _delivered(stage: Stage, referral: Referral) -> None:
@@ -157,20 +162,24 @@ def _not_received(stage: Stage) -> None:
 
 
 def _work(stage: Stage) -> None:
-    whole, withdrawn, unrouted = (stage.referrals[name] for name in ("whole", "withdrawn", "unrouted"))
-    accept(stage, whole)
-    prepare(stage, whole)
-    start(stage, whole)
-    report(stage, whole)
-    # the patient's other referral is not needed any more
-    other = stage.referrals["elsewhere"]
-    reason = {"text": "Patienten har redan en pågående IKBT-behandling i länet."}
-    stage.team_of(other).change(other.task, status="rejected", statusReason=reason)
-    other.deeds.append("behandlaren återsänder: patienten behandlas redan")
-    other.messages.append("returned")
-    stage.checks.equal(stage.status(other), "rejected", f"{other.title}: återsänd av behandlaren")
-    _reroute(stage, unrouted)
-    _withdraw(stage, withdrawn)
+    with _of(stage, "whole"):
+        whole = stage.referrals["whole"]
+        accept(stage, whole)
+        prepare(stage, whole)
+        start(stage, whole)
+        report(stage, whole)
+    for name, work in (("elsewhere", _send_back), ("unrouted", _reroute), ("withdrawn", _withdraw)):
+        with _of(stage, name):
+            work(stage, stage.referrals[name])
+
+
+def _send_back(stage: Stage, referral: Referral) -> None:
+    """Only the team sees that the patient is treated already; it decides."""
+    reason = {"text": "Patienten har redan en IKBT-behandling på remiss från en annan enhet."}
+    stage.team_of(referral).change(referral.task, status="rejected", statusReason=reason)
+    referral.deeds.append("behandlaren återsänder: patienten behandlas redan")
+    referral.messages.append("returned")
+    stage.checks.equal(stage.status(referral), "rejected", f"{referral.title}: återsänd av behandlaren")
 
 
 def _reroute(stage: Stage, referral: Referral) -> None:
@@ -206,13 +215,14 @@ def _withdraw(stage: Stage, referral: Referral) -> None:
 
 
 def _questions(stage: Stage) -> None:
-    incomplete, overridden, alerting, held = (
-        stage.referrals[name] for name in ("incomplete", "overridden", "alerting", "held")
-    )
-    _complete(stage, incomplete)
-    _override(stage, overridden)
-    end_safety_follow_up(stage, alerting)
-    answer_question(stage, held)
+    for name, work in (
+        ("incomplete", _complete),
+        ("overridden", _override),
+        ("alerting", end_safety_follow_up),
+        ("held", answer_question),
+    ):
+        with _of(stage, name):
+            work(stage, stage.referrals[name])
 
 
 def _complete(stage: Stage, referral: Referral) -> None:
@@ -261,13 +271,13 @@ def _outage(stage: Stage) -> None:
     stage.servers.stand_in.switch_off()
     stage.checks.aside("Den externa FHIR-servern svarar inte längre.")
     for name in ("message", "letter", "call", "handed-over", "booked"):
-        referral = stage.send(name)
-        referral.messages.append("acknowledgement")
-        if referral.alert:
-            referral.messages.append("safety-alert")
-    for name in ("message", "letter", "call"):
-        pass_on(stage, stage.referrals[name])
-    end_safety_follow_up(stage, stage.referrals["call"])
+        with _of(stage, name):
+            referral = stage.send(name)
+            referral.messages += ["acknowledgement", *(["safety-alert"] if referral.alert else [])]
+            if referral.relayed:
+                pass_on(stage, referral)
+            if referral.alert:
+                end_safety_follow_up(stage, referral)
     noticed = _wait(
         lambda: "degraded" in str(stage.observer.ask("GET", "/health/ready")["external_fhir_server"]),
         _NOTICED_WITHIN,
@@ -280,19 +290,27 @@ def _outage(stage: Stage) -> None:
 def _recovery(stage: Stage) -> None:
     stage.servers.stand_in.switch_on()
     stage.checks.aside("Den externa FHIR-servern svarar igen; den har kvar vad den hade.")
-    booked = stage.referrals["booked"]
-    accept(stage, booked)
-    prepare(stage, booked)
-    start(stage, booked)
-    handed_over = stage.referrals["handed-over"]
-    accept(stage, handed_over)
-    hand_over(stage, handed_over, to="gavle")
-    overridden = stage.referrals["overridden"]
-    prepare(stage, overridden)
-    start(stage, overridden)
+    with _of(stage, "booked"):
+        booked = stage.referrals["booked"]
+        accept(stage, booked)
+        prepare(stage, booked)
+        start(stage, booked)
+    with _of(stage, "handed-over"):
+        handed_over = stage.referrals["handed-over"]
+        accept(stage, handed_over)
+        hand_over(stage, handed_over, to="gavle")
+    with _of(stage, "overridden"):
+        overridden = stage.referrals["overridden"]
+        prepare(stage, overridden)
+        start(stage, overridden)
 
 
 # ---------------------------------------------------------------- private
+
+
+def _of(stage: Stage, name: str) -> AbstractContextManager[None]:
+    """What happens to one referral; when it fails the others go on."""
+    return stage.checks.guard(stage.titles[name])
 
 
 def _copy_of(stage: Stage, referral: Referral) -> Json | None:
