@@ -5,6 +5,7 @@ A line whose placeholders are all empty falls away, so that one template serves 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fhir_mappings.records import Finding, MessageCategory, StartMode, Team
 from service.packs.model import Pack
@@ -86,6 +87,31 @@ def task_text(pack: Pack, name: str, **values: str) -> str:
     has the names and what each needs). Raises KeyError for an unknown name or a value that is missing.
     """
     return fill(pack.texts[name], values)
+
+
+def recalled(finding: Finding, pack: Pack) -> Finding:
+    """A finding of which rule, verdict and Swedish text are stored, with the rest as the pack has it: English text,
+    passage, row, and whether only the team may know. A rule that the pack no longer has is for the team only.
+    """
+    rule = next((rule for rule in pack.rules if rule.id == finding.rule), None)
+    if rule is None:
+        return replace(finding, text_en=f"rule {finding.rule}", team_only=True)
+    for outcome in rule.outcomes:
+        values = _read_back(outcome.text, finding.text)
+        if values is not None and outcome.verdict is finding.verdict:
+            english = fill(outcome.text_en, dict.fromkeys(placeholders(outcome.text_en), "") | values)
+            return replace(finding, text_en=english, passage=rule.passage, row=rule.row, team_only=outcome.team_only)
+    # told in other words since: what any outcome keeps from the referrer stays so
+    hidden = any(outcome.team_only for outcome in rule.outcomes)
+    return replace(finding, text_en=f"rule {rule.id}", passage=rule.passage, row=rule.row, team_only=hidden)
+
+
+def _read_back(template: str, text: str) -> dict[str, str] | None:
+    """The values that make the template this text; None when none do."""
+    names = _PLACEHOLDER.findall(template)
+    pattern = "(.*)".join(re.escape(part) for part in _PLACEHOLDER.split(template)[::2])
+    found = re.fullmatch(pattern, text, re.DOTALL)
+    return dict(zip(names, found.groups(), strict=True)) if found else None
 
 
 def _quoted(finding: Finding) -> str:

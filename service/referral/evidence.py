@@ -77,16 +77,16 @@ def gather(order: Placed, evidence: Sequence[Placed], canonical: Canonical) -> E
 
 
 def risk_evidence(referral: Referral, item_9_threshold: int) -> tuple[str, ...]:
-    """One key for each piece of evidence that alerts: the resource and what it says. An unchanged piece keeps its key,
-    so that it alerts once; a graver answer in the same resource is a new key.
+    """One key for each piece of evidence that alerts: the resource, what it says and when it was answered. An
+    unchanged piece keeps its key, so that it alerts once; another or a later answer in the same resource is a new key.
     """
     ratings = [
-        f"{rating.source}#item-9={rating.items[8]}"
+        f"{rating.source}#item-9={rating.items[8]}@{rating.answered}"
         for rating in referral.madrs_s
         if rating.items is not None and rating.items[8] >= item_9_threshold
     ]
     stated = [
-        f"{form.source}#{SUICIDE_RISK}={ELEVATED}"
+        f"{form.source}#{SUICIDE_RISK}={ELEVATED}@{form.authored}"
         for form in referral.forms
         if form.answers.get(SUICIDE_RISK) == ELEVATED
     ]

@@ -13,7 +13,7 @@ from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.patient import from_fhir_patient, from_logical_subject
 from fhir_mappings.providers import resolve_requester
-from fhir_mappings.records import Channel, HsaId, Json, Patient, Referral
+from fhir_mappings.records import Channel, HsaId, Json, Patient, Reference, Referral
 from fhir_mappings.service_request import from_fhir_service_request, unknown_modifier_extensions
 from fhir_mappings.terminology import IDENTITY_KINDS, Canonical
 from service.packs.model import Pack
@@ -54,6 +54,8 @@ class Part:
     url: str = ""
     if_none_exist: str | None = None
     if_match: str | None = None
+    existing: Reference | None = None
+    """What is stored and stands for it, where its If-None-Exist matches; `resource` is then as stored."""
 
     @property
     def type(self) -> str:
@@ -182,7 +184,7 @@ def read_parts(order_part: Part, beside: Sequence[Part], reading: Reading, store
         for i, inner in children(order_part.resource, "contained")
     ]
     desk = _Desk(reading, order_part, beside, stored)
-    desk.by_source = {name: part for part in (*contained, *beside) for name in _names(part)}
+    desk.by_source = {name: part for part in (*contained, *beside) for name in names_of(part)}
     order, found = from_fhir_service_request(
         order_part.resource,
         order_part.expression,
@@ -205,7 +207,7 @@ def read_parts(order_part: Part, beside: Sequence[Part], reading: Reading, store
         reading.canonical,
         reading.pack.municipality_names,
     )
-    desk.issues += found
+    desk.issues += found if child(order_part.resource, "requester") else []  # that there is none was said above
     everything = [*_evidence_parts(desk, contained)]
     evidence = gather(order_part, everything, reading.canonical)
     desk.issues += evidence.issues
@@ -300,7 +302,7 @@ def _part(entry: Entry, issues: list[Issue]) -> Part | None:
     )
 
 
-def _names(part: Part) -> Iterator[str]:
+def names_of(part: Part) -> Iterator[str]:
     """What references in the same submission may call a part: its fullUrl, and the relative form of an absolute one
     (https://hl7.org/fhir/R4/bundle.html#references).
     """
@@ -332,7 +334,8 @@ def _subject(desk: _Desk) -> tuple[Patient | None, Part | None]:
     elif literal:
         patient, issues = None, [_unknown_subject(expression, literal)]
     else:
-        patient, issues = None, [_no_subject(expression)]
+        # that there is no subject at all was said when the ServiceRequest was read
+        patient, issues = None, [_no_subject(expression)] if reference else []
     desk.issues += issues
     return patient, part
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from fhir_mappings.bundle import rewrite_references
 from fhir_mappings.elements import child, children, text
 from fhir_mappings.patient import to_fhir_patient
-from fhir_mappings.providers import to_fhir_organization, to_fhir_practitioner_role
+from fhir_mappings.providers import to_fhir_organization, to_fhir_practitioner_role, to_hsa_identifier
 from fhir_mappings.records import HsaId, Json, PatientIdentity, Reference, Requester
-from fhir_mappings.terminology import HSA_SYSTEMS, IDENTITY_SYSTEMS
+from fhir_mappings.terminology import HSA_SYSTEMS, IDENTITY_SYSTEMS, Systems
 from service.referral.house import House
-from service.referral.intake import Part, Submission
+from service.referral.intake import Part, Submission, names_of
 from service.store.change import Change
 from service.store.records import Stored, Write
 
@@ -50,6 +50,8 @@ def settle(house: House, change: Change, submission: Submission) -> Parties:
     for part in submission.requester_parts:
         if part.type == "Organization":
             desk.provider(part)
+            if hsa_id_of(part.resource) == unit and unit not in _directory(house):
+                desk.renew_unit(part, unit)
     organisation = known.get(unit) or desk.known["Organization"].get(unit)
     if organisation is None:
         requester = referral.requester
@@ -91,6 +93,9 @@ class _Desk:
 
     def provider(self, part: Part, organisation: Reference | None = None) -> None:
         """An Organization, Practitioner or PractitionerRole as sent, matched by HSA-id where it has one."""
+        if part.existing is not None:
+            self._is(part, part.existing)
+            return
         hsa_id = hsa_id_of(part.resource)
         kind = part.type
         known = self.known.setdefault(kind, {})
@@ -99,8 +104,16 @@ class _Desk:
         reference = known.get(hsa_id) if hsa_id is not None else None
         if reference is None:
             reference = self.make(self._as_stored(part, organisation), kind, hsa_id)
-        if part.source is not None:
-            self.became[part.source] = reference
+        self._is(part, reference)
+
+    def renew_unit(self, part: Part, unit: HsaId) -> None:
+        """A unit that the pack's directory does not have is as it last described itself."""
+        reference = self.known["Organization"][unit]
+        if part.existing is None and reference not in self.made:
+            self._renew(reference, self._as_stored(part))
+
+    def _is(self, part: Part, reference: Reference) -> None:
+        self.became |= dict.fromkeys(names_of(part), reference)
 
     def patient(self, submission: Submission, unit: HsaId) -> Reference:
         """The patient as this organisation knows them; what it sends anew replaces what it sent before."""
@@ -108,13 +121,15 @@ class _Desk:
         key = patient_key(referral.patient.identity, unit)
         reference = self.change.natural("Patient", [key]).get(key)
         sent = submission.subject
-        if reference is None:
+        if sent is not None and sent.existing is not None:
+            reference = sent.existing
+        elif reference is None:
             resource = self._as_stored(sent) if sent else to_fhir_patient(referral.patient, self.house.canonical)
             reference = self.make(_with_national_identifier(resource, referral.patient.identity), "Patient", key)
-        elif sent is not None and sent.source is not None and not sent.source.startswith("Patient/"):
+        elif sent is not None and sent.existing is None:
             self._renew(reference, _with_national_identifier(self._as_stored(sent), referral.patient.identity))
-        if sent is not None and sent.source is not None:
-            self.became[sent.source] = reference
+        if sent is not None:
+            self._is(sent, reference)
         return reference
 
     def flush(self) -> list[Stored]:
@@ -132,7 +147,15 @@ class _Desk:
         resource = {name: value for name, value in part.resource.items() if name != "id"}
         if (part.source or "").startswith("#"):
             resource = _without_local_references(resource, self.became, organisation)
-        return rewrite_references(resource, self.became)
+        # `#id` within a resource of the Bundle means what that resource contains, not what the order does
+        outside = {name: reference for name, reference in self.became.items() if not name.startswith("#")}
+        resource = rewrite_references(resource, outside)
+        return resource if part.type == "Patient" else _with_hsa_id(resource)
+
+
+def _directory(house: House) -> set[HsaId]:
+    """The units and seats that the pack knows; what it says of them wins over what is sent."""
+    return {*house.pack.units, *(team.hsa_id for team in house.pack.teams.values())}
 
 
 def hsa_id_of(resource: Json) -> str | None:
@@ -187,6 +210,15 @@ def _without_local_references(resource: Json, became: dict[str, Reference], orga
         else:
             del lifted[name]
     return lifted
+
+
+def _with_hsa_id(resource: Json) -> Json:
+    """The provider with its HSA-id as HL7 Sweden writes it, beside the one that was sent if that is another root."""
+    hsa_id = hsa_id_of(resource)
+    sent = resource.get("identifier") or []
+    if hsa_id is None or any(i.get("system") == Systems.HSA_ID and i.get("value") == hsa_id for i in sent):
+        return resource
+    return {**resource, "identifier": [*sent, to_hsa_identifier(HsaId(hsa_id))]}
 
 
 def _with_national_identifier(resource: Json, identity: PatientIdentity) -> Json:

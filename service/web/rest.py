@@ -8,6 +8,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.r4 import SUPPORTED_TYPES
 from fhir_mappings.records import Json
+from service.referral.conditions import with_what_exists
 from service.referral.intake import Part, Submission, Unreadable, parts_of, read_submission
 from service.referral.journey.amend import add_evidence, amend, change_evidence
 from service.referral.journey.correspond import correspond
@@ -144,7 +145,11 @@ def _submission(body: Body) -> Submission:
         if read.unit:
             authorise(caller(), read.unit)
         raise Refusal(Kind.INVALID, read.issues)
-    return read
+    authorise(caller(), read.referral.requester.unit)
+    whole = with_what_exists(house(), read, reading_for(house()), usable_by(house(), caller()))
+    if isinstance(whole, Unreadable):
+        raise Refusal(Kind.INVALID, whole.issues)
+    return whole
 
 
 def _created(make: Callable[[Json], Stored]) -> Callable[[Body], Response]:

@@ -4,27 +4,18 @@ Before acceptance the referral is assessed and routed anew; later it is kept and
 rejection or a cancellation a new Task begins on the same focus. The alert rules run every time, in every state.
 """
 
+from dataclasses import replace
+
 from fhir_mappings import task as tasks
-from fhir_mappings.bundle import rewrite_references
-from fhir_mappings.elements import child, children, text
+from fhir_mappings.elements import children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
-from fhir_mappings.madrs_s import from_fhir_response, is_madrs_s_response, to_fhir_observation
-from fhir_mappings.records import (
-    Assessment,
-    Json,
-    MessageCategory,
-    Reference,
-    Referral,
-    Route,
-    TaskKind,
-)
+from fhir_mappings.records import Assessment, Json, MessageCategory, Reference, Referral, Route, TaskKind
 from service.access.caller import SLUSS, Caller
 from service.access.rights import Actor, actors, may_refer
-from service.packs.texts import task_text
 from service.referral.case import Case, team_reference
+from service.referral.conditions import as_they_exist
 from service.referral.house import House
-from service.referral.intake import Part, Submission, Unreadable, parts_of, read_parts
-from service.referral.journey.consequences import cancel_withdrawn
+from service.referral.intake import Part, Submission, Unreadable, parts_of
 from service.referral.journey.judgement import (
     STATUS,
     answer,
@@ -39,14 +30,15 @@ from service.referral.journey.judgement import (
 from service.referral.journey.opening import open_case
 from service.referral.journey.ownership import team_of
 from service.referral.journey.progress import check_version
-from service.referral.journey.receive import Receipt, judge, keep, reading_for
+from service.referral.journey.ratings import follow_ratings, is_computed
+from service.referral.journey.receive import Receipt, judge, keep, outcomes
+from service.referral.journey.rereading import as_it_stands, is_closed, reread
 from service.referral.journey.treatment import hand_over_children
+from service.referral.journey.withdrawal import is_withdrawn, withdraw
 from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.referral.states import Denied, advance
 from service.store.records import Stored
-
-WITHDRAWN = ("revoked", "entered-in-error")
 
 _BEFORE = ("requested", "received")
 _ENDED_UNTREATED = ("rejected", "cancelled")
@@ -65,22 +57,30 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
         order_part, beside, issues = parts_of(sent)
         if order_part is None or issues:
             raise Refusal(Kind.INVALID, issues)
-        status = order_part.resource.get("status")
-        if status in WITHDRAWN:
-            return _withdraw(case, order_part)
-        if status == "completed" and case.task["status"] == "completed":
-            return _closed_by_referrer(case, order_part)
-        read = _read(case, order_part, beside)
+        beside = as_they_exist(change, beside, case.row.organisation)
+        read = reread(case, order_part, beside)
         found = list(read.issues) if isinstance(read, Unreadable) else []
         found += _unchangeable(case, order_part, read)
         if isinstance(read, Unreadable) or any(map(is_error, found)):
             raise Refusal(Kind.INVALID, found)
+        before = case.order
+        if is_withdrawn(order_part.resource) and not beside and _same(order_part.resource, before):
+            return _receipt(case, _as_decided(case))  # said before: nothing changes
         change.lock_patient(case.row.patient_key)
         parties = settle(house, change, read)
         case.organisation = parties.organisation
-        keep(case, read, parties)
-        case.record("amended")
-        return _reconsidered(case, "Remissen är ändrad av remittenten.", parties)
+        kept = keep(case, read, parties)
+        if is_withdrawn(order_part.resource):
+            withdraw(case, before)
+            receipt = _alerted(case)
+        elif is_closed(case, order_part.resource):
+            case.record("closed-by-referrer")
+            receipt = _alerted(case)
+        else:
+            case.record("amended")
+            receipt = _reconsidered(case, "Remissen är ändrad av remittenten.", parties)
+        became = {**parties.became, **kept}
+        return replace(receipt, parts=outcomes(change, read, became, {*parties.made, *kept.values()}, {}))
 
 
 def add_evidence(house: House, caller: Caller, sent: Json) -> Stored:
@@ -119,7 +119,7 @@ def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | No
         case = open_case(house, change, caller, reference)
         check_version(case, reference, if_match)
         current = case.get(reference)
-        if current is None or _is_computed(current, case):
+        if current is None or is_computed(current, case.canonical):
             raise forbidden(
                 "Poängen är beräknad av Sluss. Ändra formuläret den kommer från.",
                 "this Observation is computed by Sluss; change the QuestionnaireResponse that it is derived from",
@@ -143,84 +143,28 @@ def _take_evidence(case: Case, resource: Json) -> Stored:
         raise _not_yours(case.caller)
     reference = Reference(f"{resource['resourceType']}/{resource['id']}")
     part = Part(resource, resource["resourceType"], reference)
-    read = _read(case, Part(case.order, "ServiceRequest"), [part])
+    read = reread(case, Part(case.order, "ServiceRequest"), [part])
     if isinstance(read, Unreadable):
         # what is wrong with the rest of the referral was accepted when it came; only the new evidence is judged here
         mine = [issue for issue in read.issues if (issue.expression or "").startswith(resource["resourceType"])]
         raise Refusal(Kind.INVALID, mine or read.issues)
-    case.put({name: value for name, value in resource.items() if name != "meta"})
-    _renew_computed(case, reference, resource)
+    case.put(resource)
+    follow_ratings(case, read.referral.madrs_s)
     case.record("evidence", resource=reference)
     if from_referrer:
         case.change.lock_patient(case.row.patient_key)
         _reconsidered(case, "Remittenten har lämnat nya uppgifter.", None)
     else:
         # the treating team's own follow-up is not a new referral, but its signs of risk alert like any other
-        referral = _current(case)
-        raise_alert(case, _alone(case, referral), referral)
-        case.save()
+        _alerted(case)
     stored = case.change.get(*reference.split("/"))
     assert stored is not None  # noqa: S101  just written
     return stored
 
 
-def _read(case: Case, order: Part, beside: list[Part]) -> Submission | Unreadable:
-    """The referral as the stored evidence, the given ServiceRequest and what comes with it make it."""
-    new = {part.source for part in beside}
-    stored = [
-        Part(resource, "ServiceRequest", f"{resource['resourceType']}/{resource['id']}")
-        for resource in case.all_of("Observation", "QuestionnaireResponse", "Condition", "Appointment")
-        if f"{resource['resourceType']}/{resource['id']}" not in new and not _is_computed(resource, case)
-    ]
-    reading = reading_for(case.house)
-    read = read_parts(order, [*beside, *stored], reading, _lookup(case))
-    if isinstance(read, Unreadable):
-        return read
-    return Submission(
-        referral=read.referral,
-        order=read.order,
-        parts=tuple(beside),
-        evidence=read.evidence,
-        advice=read.advice,
-        fingerprint=read.fingerprint,
-        subject=read.subject,
-        requester_parts=read.requester_parts,
-    )
-
-
-def _current(case: Case) -> Referral:
-    """The referral as it stands, new evidence included."""
-    read = _read(case, Part(case.order, "ServiceRequest", case.order_reference), [])
-    if isinstance(read, Unreadable):
-        raise Refusal(Kind.INVALID, read.issues)
-    return read.referral
-
-
-def _lookup(case: Case) -> "StoredLookup":
-    return StoredLookup(case)
-
-
-class StoredLookup:
-    """Finds stored resources: of this referral, and the parties that referrals share."""
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-
-    def __call__(self, reference: str) -> Json | None:
-        """The resource of `Type/id`, or None."""
-        own = self.case.get(Reference(reference))
-        if own is not None:
-            return own
-        type_, _, id_ = reference.partition("/")
-        if type_ not in ("Patient", "Organization", "PractitionerRole", "Practitioner"):
-            return None
-        stored = self.case.change.get(type_, id_)
-        return stored.content if stored else None
-
-
 def _reconsidered(case: Case, why: str, parties: Parties | None) -> Receipt:
     """Judge the referral as it is now and do what its state allows."""
-    referral = _current(case)
+    referral = as_it_stands(case)
     task = case.task
     status = task["status"]
     before = status in _BEFORE or (status == "on-hold" and not case.has_started)
@@ -233,21 +177,39 @@ def _reconsidered(case: Case, why: str, parties: Parties | None) -> Receipt:
         case.set(task=case.house.new_id())
         open_task(case, assessment, route, requester, referral)
     else:
-        assessment, route = _alone(case, referral), None
         case.note(f"{why} Läs remissen igen; den är inte bedömd på nytt.")
+        return _alerted(case)
     raise_alert(case, assessment, referral)
+    return _receipt(case, assessment, route)
+
+
+def _alerted(case: Case) -> Receipt:
+    """Run the alert rules on the referral as it is now, where nothing else of it is judged any more."""
+    referral = as_it_stands(case)
+    assessment, _ = judge(case, referral)
+    raise_alert(case, assessment, referral)
+    return _receipt(case, _as_decided(case, assessment))
+
+
+def _as_decided(case: Case, now: Assessment | None = None) -> Assessment:
+    """The verdict and findings as they were decided, and what alerts `now`."""
+    decided = stored_assessment(case.row, case.task, case.house)
+    alerting = [f for f in (now.findings if now else ()) if f.alert and f not in decided.findings]
+    return Assessment(decided.verdict, (*decided.findings, *alerting))
+
+
+def _receipt(case: Case, assessment: Assessment, route: Route | None = None) -> Receipt:
+    """Everything is written; what became of it."""
     written = case.save()
     order = written.get(case.order_reference) or case.change.get("ServiceRequest", case.row.service_request)
-    stored_task = written.get(Reference(f"Task/{case.task['id']}")) or case.change.get("Task", case.task["id"])
+    task = written.get(Reference(f"Task/{case.task['id']}")) or case.change.get("Task", case.task["id"])
     assert order is not None  # noqa: S101  a referral is never without them
-    assert stored_task is not None  # noqa: S101
-    return Receipt(order, stored_task, assessment, case.team, route, ())
+    assert task is not None  # noqa: S101
+    return Receipt(order, task, assessment, case.team, route, ())
 
 
-def _alone(case: Case, referral: Referral) -> Assessment:
-    """The assessment for its alerts: nothing else of it is used once the referral has been accepted."""
-    assessment, _ = judge(case, referral)
-    return assessment
+def _same(sent: Json, stored: Json) -> bool:
+    return {**sent, "meta": None} == {**stored, "meta": None}
 
 
 def _rejudge(case: Case, assessment: Assessment, route: Route, referral: Referral) -> None:
@@ -286,62 +248,6 @@ def _rejudge(case: Case, assessment: Assessment, route: Route, referral: Referra
     answer(case, assessment, route)
 
 
-def _withdraw(case: Case, order: Part) -> Receipt:
-    """The referrer takes the referral back: the Task is cancelled, or, once the treatment has started, the therapist
-    is asked to abort it.
-    """
-    if case.order.get("status") in WITHDRAWN and order.resource.get("status") == case.order.get("status"):
-        return _receipt(case)  # said before: nothing changes
-    case.put(_as_sent(case, order))
-    case.record("withdrawn", status=order.resource.get("status"))
-    task = case.task
-    if tasks.is_open(task):
-        if case.has_started:
-            _ask_to_abort(case)
-        else:
-            case.record("moved", task=f"Task/{task['id']}", **{"from": task["status"], "to": "cancelled"})
-            cancel_withdrawn(case, "Återkallad av remittenten.")
-            case.tell(MessageCategory.WITHDRAWAL_CONFIRMED)
-    return _receipt(case)
-
-
-def _ask_to_abort(case: Case) -> None:
-    waiting = [t for t in case.tasks_of(TaskKind.ABORT) if t["status"] == "requested"]
-    if waiting:
-        return
-    case.add_task(
-        TaskKind.ABORT,
-        part_of=Reference(f"Task/{case.task['id']}"),
-        focus=Reference(f"Task/{case.task['id']}"),
-        requester=case.organisation,
-        description=task_text(case.house.pack, "task-abort", reference=case.row.placer_value),
-    )
-    case.put(
-        tasks.changed(case.task, case.at, businessStatus=tasks.business_status("withdrawal-requested", case.canonical))
-    )
-
-
-def _closed_by_referrer(case: Case, order: Part) -> Receipt:
-    """The referrer marks its own ServiceRequest completed after the final reply: kept, and nothing follows."""
-    case.put(_as_sent(case, order))
-    case.record("closed-by-referrer")
-    return _receipt(case)
-
-
-def _receipt(case: Case) -> Receipt:
-    written = case.save()
-    order = written.get(case.order_reference) or case.change.get("ServiceRequest", case.row.service_request)
-    task = written.get(Reference(f"Task/{case.task['id']}")) or case.change.get("Task", case.task["id"])
-    assert order is not None  # noqa: S101  a referral is never without them
-    assert task is not None  # noqa: S101
-    return Receipt(order, task, stored_assessment(case.row, task.content, case.canonical), case.team, None, ())
-
-
-def _as_sent(case: Case, order: Part) -> Json:
-    resource = rewrite_references(order.resource, {})
-    return {**{k: v for k, v in resource.items() if k != "meta"}, "id": case.row.service_request}
-
-
 def _unchangeable(case: Case, order: Part, read: Submission | Unreadable) -> list[Issue]:
     """Subject, organisation and placer identifier stay what they were (contract 3)."""
     if isinstance(read, Unreadable):
@@ -363,41 +269,6 @@ def _unchangeable(case: Case, order: Part, read: Submission | Unreadable) -> lis
         for element, changed in wrong.items()
         if changed
     ]
-
-
-def _renew_computed(case: Case, reference: Reference, response: Json) -> None:
-    """The Observation of a MADRS-S response follows it: made when there is none, amended when the answers change,
-    entered-in-error with it.
-    """
-    if not is_madrs_s_response(response, case.canonical):
-        return
-    existing = next(
-        (
-            observation
-            for observation in case.all_of("Observation")
-            if any(text(r, "reference") == reference for _, r in children(observation, "derivedFrom"))
-        ),
-        None,
-    )
-    rating, _ = from_fhir_response(response, "QuestionnaireResponse", case.canonical, reference)
-    if rating is None:
-        if existing is not None and existing["status"] != "entered-in-error":
-            case.put({**existing, "status": "entered-in-error"})
-        return
-    made = to_fhir_observation(rating, case.canonical, case.patient, case.order_reference, reference)
-    if existing is None:
-        case.put({**made, "id": case.house.new_id()})
-    elif {**existing, "status": "", "id": "", "meta": {}} != {**made, "status": "", "id": "", "meta": {}}:
-        case.put({**made, "status": "amended", "id": existing["id"]})
-
-
-def _is_computed(resource: Json, case: Case) -> bool:
-    """True for an Observation that Sluss made from a response of this referral."""
-    if resource["resourceType"] != "Observation" or child(resource, "performer"):
-        return False
-    return any(
-        case.get(Reference(text(r, "reference") or "")) is not None for _, r in children(resource, "derivedFrom")
-    )
 
 
 def _not_yours(caller: Caller) -> Refusal:

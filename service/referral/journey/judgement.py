@@ -17,10 +17,10 @@ from fhir_mappings.records import (
     TaskRecord,
     Verdict,
 )
-from fhir_mappings.terminology import Canonical
-from service.packs.texts import finding_lines, task_text
+from service.packs.texts import finding_lines, recalled, task_text
 from service.referral.case import SLUSS_AUTHOR, Case, team_reference
 from service.referral.evidence import risk_evidence
+from service.referral.house import House
 from service.store.records import NewReferral
 
 STATUS = {
@@ -82,14 +82,16 @@ def raise_alert(
     """A safety follow-up and a safety alert when the evidence shows signs of suicide risk that nobody was alerted to
     before. `became` maps what the submission calls its parts to what they are stored as.
     """
-    if not assessment.alert:
-        return False
     keys = [_stored_key(key, became or {}) for key in risk_evidence(referral, _item_9_threshold(case))]
+    # what no longer says so is forgotten, and alerts anew if it ever says so again
+    standing = tuple(key for key in case.row.alerted if key in keys or "#" not in key)
     alerting = [finding for finding in assessment.findings if finding.alert]
-    fresh = [key for key in keys or [finding.rule for finding in alerting] if key not in case.row.alerted]
+    fresh = [key for key in keys or [finding.rule for finding in alerting] if key not in standing] if alerting else []
     if not fresh:
+        if standing != case.row.alerted:
+            case.set(alerted=standing)
         return False
-    case.set(alerted=(*case.row.alerted, *fresh))
+    case.set(alerted=(*standing, *fresh))
     case.add_task(
         TaskKind.SAFETY_FOLLOW_UP,
         priority=Priority.STAT,
@@ -142,12 +144,9 @@ def highest(priority: Priority, assessment: Assessment) -> Priority:
     return Priority.STAT if assessment.alert else priority
 
 
-def stored_assessment(row: NewReferral, task: Json, canonical: Canonical) -> Assessment:
-    """The verdict and findings as they stand on the Task. English texts are those of the rule's id."""
-    findings = tuple(
-        Finding(f.rule, f.verdict, f.text, f"rule {f.rule}", alert=f.alert, team_only=f.rule == "open-referral")
-        for f in tasks.findings_of(task, canonical)
-    )
+def stored_assessment(row: NewReferral, task: Json, house: House) -> Assessment:
+    """The verdict and findings as they stand on the Task, with what else the pack says of them."""
+    findings = tuple(recalled(finding, house.pack) for finding in tasks.findings_of(task, house.canonical))
     return Assessment(Verdict(row.verdict), findings)
 
 

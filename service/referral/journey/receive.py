@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
 
 from fhir_mappings.bundle import rewrite_references
 from fhir_mappings.issues import Issue, IssueCode, error
-from fhir_mappings.madrs_s import to_fhir_observation
 from fhir_mappings.records import Assessment, Finding, HsaId, Json, Reference, Referral, Route, Team
 from service.access.caller import Caller
 from service.access.rights import may_refer
 from service.packs.vocabulary import OpenReferral
 from service.referral.absences import entered_absences
 from service.referral.case import Case
+from service.referral.conditions import the_one_match
 from service.referral.eligibility import assess
 from service.referral.house import House
-from service.referral.intake import Part, Reading, Submission
+from service.referral.intake import Part, Reading, Submission, names_of
 from service.referral.journey.judgement import open_task, raise_alert, stored_assessment
+from service.referral.journey.ratings import follow_ratings
+from service.referral.lookup import EVIDENCE
 from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.referral.routing import choose_route
 from service.store.change import Change
-from service.store.query import MAX_COUNT, parse_query
 from service.store.records import NewReferral, ReferralRow, Stored
 from service.store.view import View
 
@@ -68,7 +68,14 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
         assessment, route = judge(case, referral, possible_duplicate=_looks_repeated(change, row, submission))
         open_task(case, assessment, route, parties.requester, referral)
         raise_alert(case, assessment, referral, kept)
-        case.record("received", channel=str(referral.channel), verdict=str(assessment.verdict), route=route.rule)
+        became = {**parties.became, **kept}
+        case.record(
+            "received",
+            channel=str(referral.channel),
+            verdict=str(assessment.verdict),
+            route=route.rule,
+            entries=[[part.position, became[key_of(part)]] for part in submission.parts if key_of(part) in became],
+        )
         written = case.save()
         return Receipt(
             service_request=written[case.order_reference],
@@ -77,7 +84,7 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
             team=case.team,
             route=route,
             advice=submission.advice,
-            parts=_outcomes(change, submission, {**parties.became, **kept}, parties.made, written),
+            parts=outcomes(change, submission, became, parties.made, written),
         )
 
 
@@ -128,25 +135,22 @@ def keep(case: Case, submission: Submission, parties: Parties) -> dict[str, Refe
     """Take what was sent into the referral, as sent but for ids and references, and make the Observation of each
     MADRS-S that came as a response. Gives what each part has become.
     """
-    own = [part for part in submission.parts if part.source not in parties.became]
-    became: dict[str, Reference] = dict(parties.became)
-    ids: dict[int, str] = {}
-    for index, part in enumerate(own):
-        ids[index] = case.house.new_id()
-        if part.source is not None:
-            became[part.source] = Reference(f"{part.type}/{ids[index]}")
-    if submission.order.source is not None:
-        became[submission.order.source] = case.order_reference
-    keep_order(case, submission.order, became, parties)
     kept: dict[str, Reference] = {}
-    for index, part in enumerate(own):
-        resource = {**rewrite_references(part.resource, became), "id": ids[index]}
-        kept[part.source or part.expression] = case.put(resource)
-    for rating in submission.referral.madrs_s:
-        if rating.from_response and rating.source is not None:
-            source = became.get(rating.source) or (Reference(rating.source) if "/" in rating.source else None)
-            observation = to_fhir_observation(rating, case.canonical, case.patient, case.order_reference, source)
-            case.put({**observation, "id": case.house.new_id()})
+    for part in submission.parts:
+        if key_of(part) not in parties.became:
+            kept[key_of(part)] = part.existing or Reference(f"{part.type}/{case.house.new_id()}")
+    became: dict[str, Reference] = {}
+    for part in submission.parts:
+        reference = kept.get(key_of(part)) or parties.became[key_of(part)]
+        became |= dict.fromkeys(names_of(part), reference)
+    if submission.order.source is not None:
+        became |= dict.fromkeys(names_of(submission.order), case.order_reference)
+    keep_order(case, submission.order, became, parties)
+    for part in submission.parts:
+        if key_of(part) in kept and part.existing is None:
+            id_ = kept[key_of(part)].partition("/")[2]
+            case.put({**rewrite_references(part.resource, became), "id": id_})
+    follow_ratings(case, submission.referral.madrs_s, became)
     return kept
 
 
@@ -157,6 +161,11 @@ def keep_order(case: Case, order: Part, became: Mapping[str, Reference], parties
         resource,
         indexed_as=(("subject", parties.patient), ("requester", parties.requester)),
     )
+
+
+def key_of(part: Part) -> str:
+    """What a part is called when what has become of it is told."""
+    return part.source or part.expression
 
 
 def _new_row(house: House, submission: Submission) -> NewReferral:
@@ -197,25 +206,24 @@ def _repeated(house: House, view: View, submission: Submission) -> Receipt:
             Kind.UNAVAILABLE,
             [error(IssueCode.TRANSIENT, None, "Försök igen.", "a concurrent request for the same referral failed")],
         )
-    location = f"ServiceRequest/{row.service_request}"
     if row.fingerprint != submission.fingerprint:
-        raise Refusal(
-            Kind.CONFLICT,
-            [
-                error(
-                    IssueCode.DUPLICATE,
-                    f"{submission.order.expression}.identifier",
-                    f"Numret {placer.value} är redan använt för en annan remiss ({location}). "
-                    "Ändra den med PUT, eller ge den nya ett eget nummer.",
-                    f"placer identifier already used by {location} with other content; amend it by PUT",
-                )
-            ],
-            location=location,
+        location = f"ServiceRequest/{row.service_request}"
+        raise _conflict(
+            row,
+            f"{submission.order.expression}.identifier",
+            f"Numret {placer.value} är redan använt för en annan remiss ({location}). "
+            "Ändra den med PUT, eller ge den nya ett eget nummer.",
+            f"placer identifier already used by {location} with other content; amend it by PUT",
         )
-    return receipt_of(house, view, row, submission.advice)
+    return receipt_of(house, view, row, submission)
 
 
-def receipt_of(house: House, view: View, row: ReferralRow, advice: tuple[Issue, ...] = ()) -> Receipt:
+def _conflict(row: ReferralRow, expression: str, text: str, diagnostics: str) -> Refusal:
+    location = f"ServiceRequest/{row.service_request}"
+    return Refusal(Kind.CONFLICT, [error(IssueCode.DUPLICATE, expression, text, diagnostics)], location=location)
+
+
+def receipt_of(house: House, view: View, row: ReferralRow, submission: Submission) -> Receipt:
     """The receipt of a referral that is already here, as it stands now."""
     order = view.get("ServiceRequest", row.service_request)
     task = view.get("Task", row.task)
@@ -224,25 +232,34 @@ def receipt_of(house: House, view: View, row: ReferralRow, advice: tuple[Issue, 
     return Receipt(
         service_request=order,
         task=task,
-        assessment=stored_assessment(row, task.content, house.canonical),
+        assessment=stored_assessment(row, task.content, house),
         team=house.pack.teams[row.team],
         route=None,
-        advice=advice,
+        advice=submission.advice,
+        parts=_as_received(view, row) if row.fingerprint == submission.fingerprint else (),
         replayed=True,
     )
 
 
-def _outcomes(
-    change: Change,
+def _as_received(view: View, row: ReferralRow) -> tuple[tuple[int | None, Stored, bool], ...]:
+    """What each entry of the Bundle became when it first came."""
+    first = next(entry for entry in view.journal_of(row.id) if entry.event == "received")
+    entries: list[tuple[int, str]] = first.detail.get("entries", [])
+    found = view.get_many(reference for _, reference in entries)
+    return tuple((position, found[Reference(ref)], False) for position, ref in entries if ref in found)
+
+
+def outcomes(
+    view: View,
     submission: Submission,
     became: Mapping[str, Reference],
     made: set[Reference],
     written: Mapping[Reference, Stored],
 ) -> tuple[tuple[int | None, Stored, bool], ...]:
     """What each entry of the Bundle has become."""
-    wanted = {part.position: became.get(part.source or part.expression) for part in submission.parts}
+    wanted = {part.position: became.get(key_of(part)) for part in submission.parts}
     missing = [reference for reference in wanted.values() if reference is not None and reference not in written]
-    found = {**written, **change.get_many(missing)} if missing else written
+    found = {**written, **view.get_many(missing)} if missing else written
     return tuple(
         (position, found[reference], reference in written or reference in made)
         for position, reference in wanted.items()
@@ -252,46 +269,23 @@ def _outcomes(
 
 def already_here(house: House, caller: Caller, submission: Submission, condition: str) -> Receipt | None:
     """If-None-Exist: the receipt of the one referral of the same organisation that matches the search `condition`,
-    None when none does. Raises Refusal when several do, or the condition is no search.
+    None when none does. Raises Refusal when several do, when the condition is no search, and when new evidence stands
+    beside the order: it would belong to nothing, and is never dropped in silence.
     """
     unit = submission.referral.requester.unit
     authorise(caller, unit)
     view = house.store.view()
-    rows = own_matches(view, "ServiceRequest", condition, unit)
-    return receipt_of(house, view, rows[0], submission.advice) if rows else None
-
-
-def own_matches(view: View, type_: str, condition: str, organisation: str) -> list[ReferralRow]:
-    """The referrals of one organisation whose resource of a type matches a condition; at most one. Raises Refusal."""
-    parameters = parse_qsl(condition.partition("?")[2] or condition, keep_blank_values=True)
-    query = parse_query(type_, parameters, strict=True)
-    if isinstance(query, list) or not (query.clauses or query.ids or query.last_updated):
-        issues = query if isinstance(query, list) else []
-        raise Refusal(
-            Kind.UNREADABLE,
-            issues
-            or [
-                error(
-                    IssueCode.INVALID,
-                    "http.If-None-Exist",
-                    "If-None-Exist är ingen sökning.",
-                    "If-None-Exist needs at least one search parameter",
-                )
-            ],
+    match = the_one_match(view, "ServiceRequest", condition, unit)
+    row = view.referral_of(match.type, match.id) if match else None
+    if row is None:
+        return None
+    if row.fingerprint != submission.fingerprint and any(p.type in EVIDENCE for p in submission.parts):
+        location = f"ServiceRequest/{row.service_request}"
+        raise _conflict(
+            row,
+            f"{submission.order.expression}",
+            f"Remissen finns redan ({location}). Det som följde med den här gången är INTE mottaget: ändra remissen "
+            "med PUT, eller skicka uppgifterna för sig.",
+            f"If-None-Exist matches {location}; the evidence beside it was NOT received: PUT the order with it",
         )
-    # only its own are looked through: another's matches must not fill the page
-    matches = view.search(replace(query, organisation=organisation, count=MAX_COUNT)).matches
-    own = [row for match in matches if (row := view.referral_of(match.type, match.id)) is not None]
-    if len(own) > 1:
-        raise Refusal(
-            Kind.STALE,
-            [
-                error(
-                    IssueCode.MULTIPLE_MATCHES,
-                    "http.If-None-Exist",
-                    "Flera remisser passar in på If-None-Exist.",
-                    f"{len(own)} resources match If-None-Exist",
-                )
-            ],
-        )
-    return own
+    return receipt_of(house, view, row, submission)
