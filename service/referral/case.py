@@ -54,6 +54,7 @@ class Case:
         self._versions: dict[Reference, int] = {s.reference: s.version for s in stored}
         self._indexed_as: dict[Reference, tuple[tuple[str, str], ...]] = {}
         self._dirty: dict[Reference, None] = {}
+        self._written: dict[Reference, Stored] = {}
         self._row_changes: dict[str, Any] = {}
         self._events: list[JournalEntry] = []
         self._organisation: Reference | None = None
@@ -153,8 +154,8 @@ class Case:
         requester = self.task.get("requester", {}).get("reference", self.organisation)
         return (("subject", self.patient), ("requester", requester))
 
-    def write_now(self) -> dict[Reference, Stored]:
-        """Write what has changed so far, so that a further change makes a further version; gives what was written."""
+    def write_now(self) -> None:
+        """Write what has changed so far, so that a further change makes a further version."""
         stored = self.change.write(
             [
                 Write(
@@ -170,7 +171,7 @@ class Case:
         for reference, item in written.items():
             self._versions[reference] = item.version
         self._dirty.clear()
-        return written
+        self._written |= written
 
     def set(self, **fields: Any) -> None:
         """Change fields of the referral's row."""
@@ -282,9 +283,11 @@ class Case:
     # ------------------------------------------------------------ the end
 
     def save(self) -> dict[Reference, Stored]:
-        """Write all of it in this transaction: resources, row, journal, deadlines, and the job that wakes delivery."""
-        touched = [r for r in self._dirty if r.startswith("Task/")]
-        written = self.write_now()
+        """Write all of it in this transaction: resources, row, journal, deadlines, and the job that wakes delivery.
+        Gives everything that was written since the case was opened, as it stands now.
+        """
+        self.write_now()
+        touched = [r for r in self._written if r.startswith("Task/")]
         self._renew_deadlines(touched)
         self.set(state=self.task["status"])
         self.change.update_referral(self.row.id, **self._row_changes)
@@ -292,7 +295,7 @@ class Case:
         self.change.defer(
             DELIVER, {"referral_id": self.row.id}, queueing_lock=f"deliver:{self.row.id}", lock=f"deliver:{self.row.id}"
         )
-        return written
+        return self._written
 
     def _renew_deadlines(self, touched: Sequence[Reference]) -> None:
         """Whatever waits anew gets a time limit; what waits no longer loses it, and its reminders end."""
