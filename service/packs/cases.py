@@ -21,6 +21,9 @@ from service.packs.vocabulary import OpenReferral
 FIXTURES = SHIPPED.parents[1] / "fixtures"
 """The cases of shipped packs."""
 
+_UNRECEIVABLE = (400, 422)
+"""The others, such as 403 and 409, depend on the caller or on what is stored; they are no matter of the pack's."""
+
 
 class Way(StrEnum):
     """How a case's input is sent."""
@@ -52,8 +55,8 @@ class Expected:
 
     @property
     def refused(self) -> bool:
-        """True when nothing may be received."""
-        return self.status >= 400
+        """True when the input itself cannot be received (400, 422), whoever sends it and whatever is here already."""
+        return self.status in _UNRECEIVABLE
 
 
 @dataclass(frozen=True, slots=True)
