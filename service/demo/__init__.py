@@ -87,7 +87,8 @@ def _stay(console: Console, servers: Servers) -> None:
     ):
         console.print(f"  {name}:\n    {escape(url)}", soft_wrap=True, highlight=False)
     try:
-        threading.Event().wait()
+        while not threading.Event().wait(1.0):
+            servers.check_alive()
     except KeyboardInterrupt:
         console.print()
 

@@ -41,7 +41,7 @@ def _panel(console: Console, story: Story, referral: Referral, held: Holding, nu
         ("Team", _team(stage, tasks)),
         ("Vad som gjordes", "\n".join(escape(deed) for deed in referral.deeds) or "–"),
         ("Task", "\n".join(_states(stage, task) for task in tasks)),
-        ("Andra Task", _others(held, tasks) or "–"),
+        ("Andra Task", _others(stage, referral, held, tasks) or "–"),
         ("CarePlan", ", ".join(plan["status"] for plan in held.all_of("CarePlan")) or "–"),
         ("Meddelanden", _messages(stage, referral, held)),
         ("Svar", _reply(stage, held)),
@@ -104,10 +104,14 @@ def _versions(stage: Stage, task: Json) -> list[Json]:
     return [entry["resource"] for entry in reversed(history["entry"])]
 
 
-def _others(held: Holding, tasks: list[Json]) -> str:
+def _others(stage: Stage, referral: Referral, held: Holding, tasks: list[Json]) -> str:
+    """Child Tasks in the programme's order, then those that something made necessary."""
     mine = {task["id"] for task in tasks}
+    order = [activity.code for activity in stage.pack.programmes[referral.sample.programme].activities]
     others = [task for task in held.all_of("Task") if task["id"] not in mine]
-    return ", ".join(f"{task['code']['coding'][0]['code']} [dim]{task['status']}[/dim]" for task in others)
+    named = [(task["code"]["coding"][0]["code"], task["status"]) for task in others]
+    named.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    return ", ".join(f"{code} [dim]{status}[/dim]" for code, status in named)
 
 
 def _messages(stage: Stage, referral: Referral, held: Holding) -> str:
