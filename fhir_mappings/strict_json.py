@@ -67,7 +67,24 @@ def dump(resource: Json) -> str:
 
     Raises ValueError for a number that is NaN or infinite: JSON has no such numbers.
     """
+    try:
+        return _without_decimals.encode(resource)
+    except _DecimalFound:
+        pass
     return simplejson.dumps(resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class _DecimalFound(Exception):  # noqa: N818 - no error, a fact
+    """The standard library's encoder, four times as fast as simplejson's, cannot write a Decimal."""
+
+
+def _decimal_found(value: object) -> None:
+    raise _DecimalFound if isinstance(value, Decimal) else TypeError(f"{type(value).__name__} is not JSON")
+
+
+_without_decimals = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_decimal_found
+)
 
 
 def dump_text(text: str) -> str:
