@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fhir_mappings.elements import child, text
 from fhir_mappings.records import Json, Reference, Referral
 from service.referral.case import Case
 from service.referral.intake import Lookup, Part, Submission, Unreadable, read_parts
@@ -10,6 +11,8 @@ from service.referral.journey.receive import reading_for
 from service.referral.journey.withdrawal import is_withdrawn
 from service.referral.lookup import EVIDENCE, SHARED
 from service.referral.refusal import Kind, Refusal
+from service.store.query import parse_query
+from service.store.records import Stored
 
 
 def reread(case: Case, order: Part, beside: list[Part]) -> Submission | Unreadable:
@@ -26,7 +29,8 @@ def reread(case: Case, order: Part, beside: list[Part]) -> Submission | Unreadab
     ]
     settled = is_withdrawn(order.resource) or is_closed(case, order.resource)
     as_read = replace(order, resource={**order.resource, "status": "active"}) if settled else order
-    read = read_parts(as_read, [*beside, *stored], reading_for(case.house), _usable(case))
+    role = _role_that_joins(case, order, beside)
+    read = read_parts(as_read, [*beside, *role, *stored], reading_for(case.house), _usable(case))
     if isinstance(read, Unreadable):
         return read
     return replace(read, order=order, parts=tuple(beside))
@@ -43,6 +47,25 @@ def as_it_stands(case: Case) -> Referral:
 def is_closed(case: Case, order: Json) -> bool:
     """True for an order that its referrer has marked completed after the final reply; nothing follows from that."""
     return order.get("status") == "completed" and case.task["status"] == "completed"
+
+
+def _role_that_joins(case: Case, order: Part, beside: list[Part]) -> list[Part]:
+    """The stored role that joined the requester, a Practitioner, to its organisation when the referral first came: who
+    sends the ServiceRequest back need not send the role again.
+    """
+    person = text(child(order.resource, "requester"), "reference") or ""
+    if not person.startswith("Practitioner/") or any(part.type == "PractitionerRole" for part in beside):
+        return []
+    role = Reference(text(child(case.task, "requester"), "reference") or "")
+    stored = case.change.get(*role.split("/")) if role.startswith("PractitionerRole/") else _role_of(case, person)
+    return [Part(stored.content, "ServiceRequest", stored.reference, existing=stored.reference)] if stored else []
+
+
+def _role_of(case: Case, person: str) -> Stored | None:
+    """A role without an HSA-id is none that a Task names; it is found by the person and the organisation."""
+    asked = parse_query("PractitionerRole", [("practitioner", person), ("organization", case.organisation)])
+    found = () if isinstance(asked, list) else case.change.search(asked).matches
+    return found[0] if found else None
 
 
 def _usable(case: Case) -> Lookup:
