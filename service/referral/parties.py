@@ -5,7 +5,8 @@ sees; organisations, roles and persons are matched by HSA-id, and the pack's dir
 (contract 3).
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fhir_mappings.bundle import rewrite_references
@@ -45,14 +46,19 @@ def settle(house: House, change: Change, submission: Submission) -> Parties:
     unit = referral.requester.unit
     desk = _Desk(house, change)
     roles = [p for p in submission.requester_parts if p.type == "PractitionerRole"]
-    known = change.natural("Organization", sorted(_hsa_ids(submission.requester_parts, "Organization") | {unit}))
-    desk.known["Organization"] = dict(known)
+    desk.look_up(
+        {
+            ("Organization", unit),
+            ("Patient", patient_key(referral.patient.identity, unit)),
+            *((p.type, hsa) for p in submission.requester_parts if (hsa := hsa_id_of(p.resource))),
+        }
+    )
     for part in submission.requester_parts:
         if part.type == "Organization":
             desk.provider(part)
             if hsa_id_of(part.resource) == unit and unit not in _directory(house):
                 desk.renew_unit(part, unit)
-    organisation = known.get(unit) or desk.known["Organization"].get(unit)
+    organisation = desk.known["Organization"].get(unit)
     if organisation is None:
         requester = referral.requester
         made = to_fhir_organization(unit, requester.unit_name, requester.municipality, house.canonical)
@@ -74,17 +80,22 @@ class _Desk:
     def __init__(self, house: House, change: Change) -> None:
         self.house = house
         self.change = change
-        self.known: dict[str, dict[str, Reference]] = {}
+        self.known: defaultdict[str, dict[str, Reference]] = defaultdict(dict)
         self.became: dict[str, Reference] = {}
         self.made: set[Reference] = set()
         self.writes: list[Write] = []
+
+    def look_up(self, keys: Collection[tuple[str, str]]) -> None:
+        """Find in one go which of the (kind, key) that are going to be asked for are known."""
+        for (kind, key), reference in self.change.naturals(sorted(keys)).items():
+            self.known[kind][key] = reference
 
     def make(self, resource: Json, kind: str, key: str | None) -> Reference:
         """A new stored resource, unless another transaction has claimed its key meanwhile."""
         reference = Reference(f"{kind}/{self.house.new_id()}")
         if key is not None:
             winner = self.change.claim_natural(kind, key, reference)
-            self.known.setdefault(kind, {})[key.split("@")[0] if kind == "Patient" else key] = winner
+            self.known[kind][key] = winner
             if winner != reference:
                 return winner
         self.writes.append(Write({**resource, "id": reference.partition("/")[2]}))
@@ -98,10 +109,7 @@ class _Desk:
             return
         hsa_id = hsa_id_of(part.resource)
         kind = part.type
-        known = self.known.setdefault(kind, {})
-        if hsa_id is not None and hsa_id not in known:
-            known |= self.change.natural(kind, [hsa_id])
-        reference = known.get(hsa_id) if hsa_id is not None else None
+        reference = self.known[kind].get(hsa_id) if hsa_id is not None else None
         if reference is None:
             reference = self.make(self._as_stored(part, organisation), kind, hsa_id)
         self._is(part, reference)
@@ -119,7 +127,7 @@ class _Desk:
         """The patient as this organisation knows them; what it sends anew replaces what it sent before."""
         referral = submission.referral
         key = patient_key(referral.patient.identity, unit)
-        reference = self.change.natural("Patient", [key]).get(key)
+        reference = self.known["Patient"].get(key)
         sent = submission.subject
         if sent is not None and sent.existing is not None:
             reference = sent.existing
@@ -165,10 +173,6 @@ def hsa_id_of(resource: Json) -> str | None:
         if identifier.get("system") in HSA_SYSTEMS and identifier.get("use") != "old" and value:
             return value.strip().upper()
     return None
-
-
-def _hsa_ids(parts: Sequence[Part], kind: str) -> set[str]:
-    return {hsa for part in parts if part.type == kind and (hsa := hsa_id_of(part.resource))}
 
 
 def _requester(submission: Submission, desk: _Desk, organisation: Reference) -> Reference:

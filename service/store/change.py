@@ -37,7 +37,7 @@ class Change(View):
         self.connection = connection
         self._stamp: datetime | None = None
         self._pending = _Pending()
-        self._written: set[tuple[str, str]] = set()
+        self._written: dict[Reference, Stored] = {}
         self._plainly(b"BEGIN")
 
     def _rows(
@@ -106,6 +106,13 @@ class Change(View):
             return Reference(row[0])
         return self.natural(kind, [key])[key]
 
+    def get_many(self, references: Iterable[str]) -> dict[Reference, Stored]:
+        """As View's; what this transaction has created is known without asking."""
+        wanted = [Reference(reference) for reference in references]
+        # a replaced one may belong to a referral that only the database knows
+        own = {ref: self._written[ref] for ref in wanted if ref in self._written and self._written[ref].version == 1}
+        return {**super().get_many(ref for ref in wanted if ref not in own), **own}
+
     def open_referrals(self, patient_key: str) -> list[ReferralRow]:
         """As View's, with this transaction's own changes."""
         if self._pending.patches:
@@ -130,6 +137,7 @@ class Change(View):
             body = dump(resource)
             self._pending.add(type_, id_, write, resource, body)
             stored.append(Stored(type_, id_, write.expect + 1, self.stamp, body, write.referral_id))
+        self._written |= {item.reference: item for item in stored}
         return stored
 
     def journal(self, entries: Iterable[JournalEntry]) -> None:
