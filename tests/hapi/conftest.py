@@ -1,0 +1,25 @@
+"""One HAPI for all the tests of this folder."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hapi.server import Running, missing_tools, running_hapi
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "hapi: needs java and mvn, and half a minute to start a real HAPI FHIR server")
+
+
+@pytest.fixture(scope="session")
+def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A real server. Without Java and Maven its tests are skipped, with the reason, except in CI: there they fail."""
+    missing = missing_tools()
+    if missing:
+        reason = f"a HAPI FHIR server needs {' and '.join(missing)} on the path"
+        if os.environ.get("CI", "").lower() in ("", "0", "false"):
+            pytest.skip(reason)
+        pytest.fail(reason)
+    with running_hapi(tmp_path_factory.mktemp("hapi")) as running:
+        yield running
