@@ -1,6 +1,7 @@
 """The plain JSON of `POST /intake/referrals`, checked field by field by marshmallow (contract 3)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -126,12 +127,14 @@ def _identity(identifier: str | None, today: date) -> tuple[PatientIdentity | No
         return None, []
     value = identifier.replace("-", "") if len(identifier) == 13 else identifier
     kind = IdentityKind.PERSONNUMMER
-    if not value.isdigit():
+    if not (value.isascii() and value.isdigit()):
         kind = IdentityKind.RESERVNUMMER
     elif len(value) == 12 and int(value[6:8]) >= 60:
         kind = IdentityKind.SAMORDNINGSNUMMER
     read = parse_identity(IDENTITY_SYSTEMS[kind], value, "patient.identifier", today)
-    return (None, read) if isinstance(read, list) else (read, [])
+    # here the identifier is one field, not an element with system and value
+    wrong = [replace(issue, expression="patient.identifier") for issue in read] if isinstance(read, list) else []
+    return (None, wrong) if isinstance(read, list) else (read, [])
 
 
 def _referral(data: Mapping[str, Any], identity: PatientIdentity) -> PlainReferral:
