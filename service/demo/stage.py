@@ -1,6 +1,7 @@
 """The stage of the demonstration: who is there, what has been sent, and what every referral should come to."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -174,6 +175,20 @@ class Stage:
     def status(self, referral: Referral) -> str:
         """Status of the referral's current Task."""
         return str(self.observer.read(referral.task)["status"])
+
+    def wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """True as soon as it holds; False when the time is up. Raises NotStarted when a process has ended."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if until():
+                    return True
+            except Unexpected:
+                pass  # not yet
+            if time.monotonic() > end:
+                return False
+            self.servers.check_alive()
+            time.sleep(0.25)
 
     def check_messages(self, referral: Referral) -> None:
         """Check that the referrer's platform has got each message that it should, and no other."""

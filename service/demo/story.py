@@ -2,32 +2,18 @@
 back, and everybody gets what they should.
 """
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 
 from fhir_mappings.records import Json
+from service.demo import scenes
 from service.demo.cast import gather
 from service.demo.checks import Checks
 from service.demo.holdings import External, Holding, holdings, patient_names
-from service.demo.people import Person, Unexpected, exact
 from service.demo.servers import Servers
-from service.demo.stage import Referral, Stage
-from service.demo.treatment import (
-    accept,
-    answer_question,
-    end_safety_follow_up,
-    hand_over,
-    pass_on,
-    prepare,
-    report,
-    start,
-)
+from service.demo.stage import Stage
 
 _DELIVERED_WITHIN = 45.0
-_NOTICED_WITHIN = 20.0
 
 
 @dataclass
@@ -49,12 +35,12 @@ class Story:
         """All scenes, in order. Raises NotStarted when one of our processes has ended."""
         stage = self.stage
         for title, scene in (
-            ("1. Dagens remisser kommer in: Bundle och ensam ServiceRequest", _morning),
-            ("2. Det som inte går att läsa, och det som kommer två gånger", _not_received),
-            ("3. Behandlarna arbetar från sin arbetslista", _work),
-            ("4. Komplettering, frågor och återsända remisser", _questions),
-            ("5. Den externa FHIR-servern går ner; meddelande, brev och samtal kommer ändå in", _outage),
-            ("6. Servern är tillbaka; behandlingarna fortsätter", _recovery),
+            ("1. Dagens remisser kommer in: Bundle och ensam ServiceRequest", scenes.morning),
+            ("2. Det som inte går att läsa, och det som kommer två gånger", scenes.not_received),
+            ("3. Behandlarna arbetar från sin arbetslista", scenes.work),
+            ("4. Komplettering, frågor och återsända remisser", scenes.questions),
+            ("5. Den externa FHIR-servern går ner; meddelande, brev och samtal kommer ändå in", scenes.outage),
+            ("6. Servern är tillbaka; behandlingarna fortsätter", scenes.recovery),
         ):
             stage.checks.heading(title)
             with stage.checks.guard(title):
@@ -95,7 +81,7 @@ class Story:
             self.external = External.read(stage.external, stage.canonical)
             return {order: self.external.differences(held, names) for order, held in self.held.items()}
 
-        _wait(lambda: not any(unlike().values()), _DELIVERED_WITHIN, stage)
+        stage.wait(lambda: not any(unlike().values()), _DELIVERED_WITHIN)
         self.differences = unlike()
         for referral in stage.referrals.values():
             told = self.differences[referral.order]
@@ -108,232 +94,7 @@ class Story:
         stage.checks.equal(health.get("external_fhir_server"), "ok", "/health/ready: inga leveranser väntar")
 
 
-# ---------------------------------------------------------------- the scenes
-
-
-def _morning(stage: Stage) -> None:
-    messages = {
-        "whole": ["acknowledgement"],
-        "elsewhere": ["acknowledgement"],
-        "incomplete": ["information-request"],
-        "returned": ["returned"],
-        "overridden": ["returned"],
-        "alerting": ["acknowledgement", "safety-alert"],
-        "unrouted": ["acknowledgement"],
-        "withdrawn": ["acknowledgement"],
-        "held": ["acknowledgement"],
-    }
-    for name, told in messages.items():
-        with _of(stage, name):
-            referral = stage.send(name)
-            referral.messages += told
-            if referral.verdict == "return":
-                stage.waiting.leave(referral.identity)
-            if name == "whole":
-                _delivered(stage, referral)
-
-
-def _delivered(stage: Stage, referral: Referral) -> None:
-    """The worker runs: the first referral reaches the external server."""
-    there = _wait(lambda: _copy_of(stage, referral) is not None, _DELIVERED_WITHIN, stage)
-    stage.checks.that(there, "Arbetaren har levererat den till den externa FHIR-servern")
-
-
-def _not_received(stage: Stage) -> None:
-    sample = stage.samples["refused"]
-    answer = Person(stage.servers.url, sample.case.caller).call("POST", sample.path, sample.case.body)
-    issues = exact(answer).get("issue", [])
-    found = sorted((issue["code"], *issue.get("expression", [None])) for issue in issues)
-    wanted = sorted((code, expression) for code, expression in sample.case.expected.issues or ())
-    stage.checks.that(
-        answer.status_code == sample.case.expected.status and found == wanted,
-        f"{stage.titles['refused']}: 422, alla {len(wanted)} fel på en gång ({sample.case.name})",
-        f"{answer.status_code} {found}",
-    )
-    for issue in issues:
-        where = ", ".join(issue.get("expression", ()))
-        stage.checks.aside(f"  {issue['code']} {where}: {issue['details']['text']}")
-    whole = stage.referrals["whole"]
-    before = len(stage.observer.search("ServiceRequest", _count="200"))
-    again = stage.referrer(whole).call("POST", whole.sample.path, stage.sent["whole"])
-    stage.checks.equal(again.status_code, 200, "Samma remiss en gång till: 200, pekar på den som finns")
-    after = len(stage.observer.search("ServiceRequest", _count="200"))
-    stage.checks.equal(after, before, f"Ingenting nytt: fortfarande {before} remisser")
-
-
-def _work(stage: Stage) -> None:
-    with _of(stage, "whole"):
-        whole = stage.referrals["whole"]
-        accept(stage, whole)
-        prepare(stage, whole)
-        start(stage, whole)
-        report(stage, whole)
-    for name, work in (("elsewhere", _send_back), ("unrouted", _reroute), ("withdrawn", _withdraw)):
-        with _of(stage, name):
-            work(stage, stage.referrals[name])
-
-
-def _send_back(stage: Stage, referral: Referral) -> None:
-    """Only the team sees that the patient is treated already; it decides."""
-    reason = {"text": "Patienten har redan en IKBT-behandling på remiss från en annan enhet."}
-    stage.team_of(referral).change(referral.task, status="rejected", statusReason=reason)
-    referral.deeds.append("behandlaren återsänder: patienten behandlas redan")
-    referral.messages.append("returned")
-    stage.checks.equal(stage.status(referral), "rejected", f"{referral.title}: återsänd av behandlaren")
-
-
-def _reroute(stage: Stage, referral: Referral) -> None:
-    coordination = stage.therapist(stage.pack.coordination)
-    waits = [task for task in coordination.worklist() if f"Task/{task['id']}" == referral.task]
-    stage.checks.equal(len(waits), 1, f"{referral.title}: ligger på samordningens arbetslista (needs-routing)")
-    coordination.change(referral.task, owner={"reference": "HealthcareService/gavle"})
-    referral.deeds.append("samordningen fördelar till Gävle")
-    referral.messages.append("rerouted")
-    accept(stage, referral)
-    stage.therapist("gavle").complete_activity(referral.task, "first-call")
-    reason = {"text": "Efter första samtalet: patienten vill hellre ha samtal på plats."}
-    stage.therapist("gavle").change(referral.task, status="cancelled", statusReason=reason)
-    referral.deeds.append("behandlaren avbryter efter första samtalet")
-    referral.messages.append("discontinued")
-    stage.ended(referral, "cancelled")
-
-
-def _withdraw(stage: Stage, referral: Referral) -> None:
-    accept(stage, referral)
-    prepare(stage, referral)
-    start(stage, referral)
-    order = stage.observer.read(referral.order)
-    stage.referrer(referral).ask("PUT", f"/fhir/{referral.order}", {**order, "status": "revoked"})
-    referral.deeds.append("remittenten återtar (ServiceRequest revoked)")
-    stage.checks.equal(stage.status(referral), "in-progress", f"{referral.title}: behandlaren får avgöra (abort)")
-    therapist = stage.team_of(referral)
-    abort = therapist.open_tasks("abort", referral.patient)[0]
-    therapist.change(f"Task/{abort['id']}", status="accepted")
-    referral.deeds.append("behandlaren godtar avbrottet")
-    referral.messages.append("withdrawal-confirmed")
-    stage.ended(referral, "cancelled")
-
-
-def _questions(stage: Stage) -> None:
-    for name, work in (
-        ("incomplete", _complete),
-        ("overridden", _override),
-        ("alerting", end_safety_follow_up),
-        ("held", answer_question),
-    ):
-        with _of(stage, name):
-            work(stage, stage.referrals[name])
-
-
-def _complete(stage: Stage, referral: Referral) -> None:
-    """The referrer sends the MADRS-S that was missing."""
-    response: Json = {
-        "resourceType": "QuestionnaireResponse",
-        "questionnaire": stage.canonical.questionnaire("madrs-s"),
-        "status": "completed",
-        "basedOn": [{"reference": referral.order}],
-        "subject": {"reference": referral.patient},
-        "authored": stage.today.isoformat(),
-        "item": [
-            {"linkId": f"item-{number}", "answer": [{"valueInteger": value}]}
-            for number, value in enumerate((2, 2, 2, 1, 2, 2, 1, 1, 0), 1)
-        ],
-    }
-    made = stage.referrer(referral).ask("POST", "/fhir/QuestionnaireResponse", response)
-    referral.parts.append(f"QuestionnaireResponse/{made['id']}")
-    referral.deeds.append("remittenten kompletterar med MADRS-S (13 poäng); bedöms på nytt")
-    referral.messages.append("acknowledgement")
-    stage.checks.equal(stage.status(referral), "requested", f"{referral.title}: on-hold → requested, bedömd på nytt")
-
-
-def _override(stage: Stage, referral: Referral) -> None:
-    therapist = stage.team_of(referral)
-    task: Json = {
-        "resourceType": "Task",
-        "status": "requested",
-        "intent": "order",
-        "code": {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill"}]},
-        "focus": {"reference": referral.order},
-        "note": [
-            {"authorString": "Internetbehandlare", "text": "Sömnapnén är utredd och behandlad; insomnin kvarstår."}
-        ],
-    }
-    made = therapist.ask("POST", "/fhir/Task", task)
-    stage.waiting.identities.add(referral.identity)
-    referral.task = f"Task/{made['id']}"
-    referral.deeds.append("behandlaren tar in den ändå, med skäl i en note (ny Task på samma focus)")
-    referral.messages.append("acknowledgement")
-    stage.checks.equal(made["status"], "requested", f"{referral.title}: ny Task")
-    accept(stage, referral)
-
-
-def _outage(stage: Stage) -> None:
-    stage.servers.stand_in.switch_off()
-    stage.checks.aside("Den externa FHIR-servern svarar inte längre.")
-    for name in ("message", "letter", "call", "handed-over", "booked"):
-        with _of(stage, name):
-            referral = stage.send(name)
-            referral.messages += ["acknowledgement", *(["safety-alert"] if referral.alert else [])]
-            if referral.relayed:
-                pass_on(stage, referral)
-            if referral.alert:
-                end_safety_follow_up(stage, referral)
-    noticed = _wait(
-        lambda: "degraded" in str(stage.observer.ask("GET", "/health/ready")["external_fhir_server"]),
-        _NOTICED_WITHIN,
-        stage,
-    )
-    state = stage.observer.ask("GET", "/health/ready")
-    stage.checks.that(noticed, f"/health/ready: {state['external_fhir_server']} (svarar ändå 200)", state)
-
-
-def _recovery(stage: Stage) -> None:
-    stage.servers.stand_in.switch_on()
-    stage.checks.aside("Den externa FHIR-servern svarar igen; den har kvar vad den hade.")
-    with _of(stage, "booked"):
-        booked = stage.referrals["booked"]
-        accept(stage, booked)
-        prepare(stage, booked)
-        start(stage, booked)
-    with _of(stage, "handed-over"):
-        handed_over = stage.referrals["handed-over"]
-        accept(stage, handed_over)
-        hand_over(stage, handed_over, to="gavle")
-    with _of(stage, "overridden"):
-        overridden = stage.referrals["overridden"]
-        prepare(stage, overridden)
-        start(stage, overridden)
-
-
-# ---------------------------------------------------------------- private
-
-
-def _of(stage: Stage, name: str) -> AbstractContextManager[None]:
-    """What happens to one referral; when it fails the others go on."""
-    return stage.checks.guard(stage.titles[name])
-
-
-def _copy_of(stage: Stage, referral: Referral) -> Json | None:
-    found = stage.external.search("ServiceRequest", identifier=f"{stage.canonical.resource_key}|{referral.order}")
-    return found[0] if found else None
-
-
 def _to_platform(message: Json, stage: Stage) -> bool:
     """True for a message to a unit on the platform."""
     recipients = {r.get("identifier", {}).get("value") for r in message.get("recipient", ())}
     return bool(recipients & set(stage.platform.units))
-
-
-def _wait(until: Callable[[], bool], seconds: float, stage: Stage) -> bool:
-    """True as soon as it holds; False when the time is up."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if until():
-                return True
-        except Unexpected:
-            pass  # not yet
-        if time.monotonic() > end:
-            return False
-        stage.servers.check_alive()
-        time.sleep(0.25)
