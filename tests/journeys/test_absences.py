@@ -2,10 +2,12 @@
 
 from datetime import date
 
+from service.packs.model import Absence
+from service.referral.journey.timers import enter_absence
 from service.store.records import AbsenceRow
 from tests.journeys.conftest import Service
 from tests.journeys.referrals import referral
-from tests.journeys.steps import accept, notes_of, refer, route_of, task_of
+from tests.journeys.steps import accept, messages, notes_of, refer, route_of, task_of
 
 
 def away(
@@ -54,6 +56,15 @@ def test_a_circle_of_substitutes_goes_to_coordination(service: Service) -> None:
     assert owner(service, received) == service.house.pack.coordination
     assert route_of(task_of(service, received)) == "needs-routing"
     assert task_of(service, received)["businessStatus"]["coding"][0]["code"] == "needs-routing"
+
+
+def test_entering_an_absence_moves_what_waits_and_leaves_what_is_accepted(service: Service) -> None:
+    waiting, taken = refer(service, referral("R-1")), refer(service, referral("R-2", identity="200302022389"))
+    accept(service, taken)
+    first, last = date(2026, 11, 23), date(2026, 11, 30)
+    enter_absence(service.house, Absence("gavle", first, last, "norra-halsingland"))
+    assert (owner(service, waiting), owner(service, taken)) == ("norra-halsingland", "gavle")
+    assert len(messages(service, waiting, "rerouted")) == 1
 
 
 def test_an_amendment_moves_what_is_not_accepted_and_leaves_what_is(service: Service) -> None:
