@@ -19,6 +19,9 @@ from fhir_mappings.records import Json
 _REWRITTEN = frozenset({"uri", "url", "oid", "uuid"})
 """Primitive types whose values a transaction rewrites; `canonical` is never one (http.html#transaction)."""
 
+_MAY_LINK = _REWRITTEN | {"xhtml"}
+"""Primitive types that hold links, beside `Reference.reference`."""
+
 _NARRATIVE_LINK = re.compile(r"""(?<=\s)(href|src)(\s*=\s*)("[^"]*"|'[^']*')""")
 
 
@@ -185,7 +188,7 @@ def _rewritten(node: Json, kind: Definition, links: _Links) -> Json:
     changed: Json | None = None
     for name, value in node.items():
         element = kind.elements.get(name)
-        if element is None:
+        if element is None or (element.primitive and element.type_name not in _MAY_LINK and name != "reference"):
             continue
         new = _rewritten_member(name, value, element, kind, links)
         if new is not value:
