@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,6 @@ def sluss(database_url: str | None, processes: int, threads: int, **environ: str
     """`sluss serve`, answering."""
     port = free_port()
     options = ("--port", str(port), "--workers", str(processes), "--threads", str(threads))
-    environ = {"SLUSS_LOG_LEVEL": "warning", **environ}
     if database_url is not None:
         environ["SLUSS_DATABASE_URL"] = database_url
     with _running((*SLUSS, *options), port, environ) as server:
@@ -57,17 +57,23 @@ def bare(processes: int, threads: int, **environ: str) -> Iterator[Server]:
 @contextmanager
 def _running(command: tuple[str, ...], port: int, environ: dict[str, str]) -> Iterator[Server]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
-    process = subprocess.Popen(command, env={**kept, **environ}, stdout=subprocess.DEVNULL)
-    try:
-        _wait_until_alive(port, process)
-        yield Server(port, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    # it logs as it does in service, into a file
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env={**kept, **environ}, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait_until_alive(port, process)
+            yield Server(port, process)
+        except ChildProcessError as problem:
+            log.seek(0)
+            problem.add_note(log.read()[-2000:].decode(errors="replace"))
+            raise
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _wait_until_alive(port: int, process: subprocess.Popen[bytes], patience: float = 60.0) -> None:
