@@ -1,5 +1,7 @@
 """From requested to in-progress: claiming, accepting, the CarePlan, what comes before the start (contract 6, 7)."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from fhir_mappings.r4 import validate
@@ -243,3 +245,30 @@ def test_a_call_that_the_unit_may_not_book_is_not_booked_and_the_wish_is_a_note(
     assert "önskade startsamtal 2026-12-01 kl. 09:00" in notes_of(journey.task)
     journey.accept()
     assert "executionPeriod" not in journey.child("first-call")
+
+
+def test_two_therapists_who_accept_at_once_make_one_plan(service: Service) -> None:
+    journey = begin(service)
+    task = journey.task
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(
+            lambda role: journey.put(service.therapist(), "accepted", task, owner={"reference": role}),
+            (ROLE, COLLEAGUE),
+        )
+        assert {answer.status_code for answer in answers} == {200}
+    assert len(service.all_of(journey.order, "CarePlan")) == 1
+    assert journey.moves(f"Task/{task['id']}") == [("requested", "accepted")]
+
+
+def test_with_if_match_only_one_of_them_accepts(service: Service) -> None:
+    journey = begin(service)
+    task = journey.task
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(
+            lambda role: journey.put(
+                service.therapist(), "accepted", task, {"If-Match": 'W/"1"'}, owner={"reference": role}
+            ),
+            (ROLE, COLLEAGUE),
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 412]
+    assert journey.plan["author"] == journey.task["owner"]

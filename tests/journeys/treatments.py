@@ -181,20 +181,20 @@ class Journey:
     def post(self, client: Client, resource: Json) -> requests.Response:
         return client.post(f"/fhir/{resource['resourceType']}", resource)
 
-    def say(self, client: Client, category: str | None, text: str = "Text", **changes: Any) -> requests.Response:
+    def say(self, client: Client, kind: str | None, text: str = "Text", /, **changes: Any) -> requests.Response:
         """A Communication about the referral's Task is posted."""
         message: Json = {
             "resourceType": "Communication",
             "status": "completed",
             "partOf": [{"reference": f"Task/{self.task['id']}"}],
             "payload": [{"contentString": text}],
-            **({"category": [message_category(category)]} if category else {}),
+            **({"category": [message_category(kind)]} if kind else {}),
             **changes,
         }
         return self.post(client, {n: v for n, v in message.items() if v is not None})
 
-    def said(self, client: Client, category: str | None, text: str = "Text", **changes: Any) -> Json:
-        answer = self.say(client, category, text, **changes)
+    def said(self, client: Client, kind: str | None, text: str = "Text", /, **changes: Any) -> Json:
+        answer = self.say(client, kind, text, **changes)
         assert answer.status_code == 201, answer.text
         return self.read(f"Communication/{answer.json()['id']}")
 
