@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from service.demo.account import tell
 from service.demo.checks import Checks
+from service.demo.people import OPEN_STATES
 from service.demo.servers import NotStarted, Servers, running
 from service.demo.story import Story
 
@@ -75,10 +76,13 @@ def _stay(console: Console, servers: Servers) -> None:
     """Tell what can be tried, and wait for Ctrl-C."""
     base = f"{servers.url}/fhir"
     unit = "urn:oid:1.2.752.29.4.19|SE2321000198-EX03"
-    states = "requested,received,accepted,in-progress,on-hold"
+    includes = "&_include=Task:focus&_include=Task:patient"
     console.rule("Tjänsten är igång – prova (Ctrl-C avslutar)")
     for name, url in (
-        ("Arbetslista", f"{base}/Task?owner=HealthcareService/gavle&status={states}&_sort=-_lastUpdated"),
+        (
+            "Arbetslista",
+            f"{base}/Task?owner=HealthcareService/gavle&status={OPEN_STATES}&_sort=-_lastUpdated{includes}",
+        ),
         ("Svar till en enhet", f"{base}/Communication?recipient:identifier={unit}&status=completed&_sort=_lastUpdated"),
         ("CapabilityStatement", f"{base}/metadata"),
         ("Hälsa", f"{servers.url}/health/ready"),

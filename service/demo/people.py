@@ -12,6 +12,8 @@ from fhir_mappings.strict_json import dump, parse
 from fhir_mappings.terminology import Canonical, Systems
 
 _PATIENCE = 20.0
+Query = Mapping[str, str | list[str]]
+"""Search parameters; a list stands for a parameter that is repeated."""
 OPEN_STATES = "requested,received,accepted,in-progress,on-hold"
 """The states of a referral that a worklist shows."""
 
@@ -34,7 +36,7 @@ class Person:
         self.session.trust_env = False
 
     def call(
-        self, method: str, path: str, body: Json | bytes | None = None, query: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Json | bytes | None = None, query: Query | None = None
     ) -> requests.Response:
         """Whatever is answered. Raises requests.RequestException when nothing is."""
         kind = "application/json" if path.startswith("/intake") else "application/fhir+json"
@@ -47,9 +49,7 @@ class Person:
         url = path if path.startswith("http") else self.base + path
         return self.session.request(method, url, params=query, data=data, headers=headers, timeout=_PATIENCE)
 
-    def ask(
-        self, method: str, path: str, body: Json | bytes | None = None, query: Mapping[str, str] | None = None
-    ) -> Json:
+    def ask(self, method: str, path: str, body: Json | bytes | None = None, query: Query | None = None) -> Json:
         """The JSON of an answer that must be 2xx; Unexpected, with what the service says, for any other."""
         answer = self.call(method, path, body, query)
         if not answer.ok:
@@ -60,7 +60,7 @@ class Person:
         """A resource by `Type/id`."""
         return self.ask("GET", f"/fhir/{reference}")
 
-    def search(self, type_: str, **query: str) -> list[Json]:
+    def search(self, type_: str, **query: str | list[str]) -> list[Json]:
         """All matches of a search, page after page; `_` in a name is written `-`, except at its beginning."""
         found: list[Json] = []
         names = {name[0] + name[1:].replace("_", "-"): value for name, value in query.items()}
@@ -84,12 +84,28 @@ class Therapist(Person):
 
     def worklist(self) -> list[Json]:
         """The team's and the own open Tasks, newest first."""
-        return self.search(
-            "Task",
-            owner=f"HealthcareService/{self.team},PractitionerRole/{self.role}",
-            status=OPEN_STATES,
-            _sort="-_lastUpdated",
-        )
+        return self.search("Task", **self._worklist_query())
+
+    def worklist_includes(self) -> set[str]:
+        """What the worklist brings along as `Type/id`: the referrals in focus and their patients."""
+        query = self._worklist_query()
+        included: list[str] = []
+        bundle = self.ask("GET", "/fhir/Task", query=query)
+        while True:
+            entries = [e for e in bundle.get("entry", ()) if e["search"]["mode"] == "include"]
+            included += [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in entries]
+            following = [link["url"] for link in bundle.get("link", ()) if link["relation"] == "next"]
+            if not following:
+                return set(included)
+            bundle = self.ask("GET", following[0])
+
+    def _worklist_query(self) -> dict[str, str | list[str]]:
+        return {
+            "owner": f"HealthcareService/{self.team},PractitionerRole/{self.role}",
+            "status": OPEN_STATES,
+            "_sort": "-_lastUpdated",
+            "_include": ["Task:focus", "Task:patient"],
+        }
 
     def change(self, task: str, **elements: Any) -> Json:
         """Read a Task, replace elements, and PUT it with the version that was read."""

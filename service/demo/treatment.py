@@ -9,7 +9,11 @@ def accept(stage: Stage, referral: Referral) -> None:
     """From the worklist: claim, receive, accept; the CarePlan is there in draft."""
     therapist = stage.team_of(referral)
     listed = [f"Task/{task['id']}" for task in therapist.worklist()]
-    stage.checks.that(referral.task in listed, f"{referral.title}: på arbetslistan ({therapist.team})")
+    included = {referral.order, referral.patient} <= therapist.worklist_includes()
+    stage.checks.that(
+        referral.task in listed and included,
+        f"{referral.title}: på arbetslistan ({therapist.team}), med ServiceRequest och Patient",
+    )
     therapist.claim(referral.task)
     therapist.change(referral.task, status="received")
     therapist.change(referral.task, status="accepted")
