@@ -29,18 +29,29 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        from service.app import OldSchema
-        from service.packs.loading import BrokenPack
-        from service.store.records import StoreUnavailable
-
         try:
             return command(*args, **kwargs)
-        except (BadSettings, BrokenPack, OldSchema, ValueError) as problem:
-            raise click.ClickException(str(problem)) from None
-        except StoreUnavailable as problem:
-            raise click.ClickException(f"the database does not answer: {problem}") from None
+        except Exception as problem:
+            told = _in_words(problem)
+            if told is None:
+                raise
+            raise click.ClickException(told) from None
 
     return run
+
+
+def _in_words(problem: Exception) -> str | None:
+    """What to do about a problem that somebody can do something about; None for any other."""
+    # not before: `serve` has something to say to the metrics before they are imported
+    from service.app import OldSchema
+    from service.packs.loading import BrokenPack
+    from service.store.records import StoreUnavailable
+
+    if isinstance(problem, BadSettings | BrokenPack | OldSchema | ValueError):
+        return str(problem)
+    if isinstance(problem, StoreUnavailable):
+        return f"the database does not answer: {problem}"
+    return None
 
 
 @main.command()
@@ -52,17 +63,21 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
 @_told
 def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
     """Run the web service."""
-    from service.app import open_store
-    from service.packs.loading import load
-
     settings = Settings.from_env()
     if settings.auth == "off" and not _is_loopback(host):
         raise click.ClickException(f"SLUSS_AUTH=off is refused on {host}: only a loopback address such as 127.0.0.1")
+    if workers > 1:
+        # Figures of several processes are added up from files there. The library looks once, when it is imported, and
+        # web processes are forks of this one.
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
+    from service import logs
+    from service.app import open_store
+    from service.packs.loading import load
+
+    logs.set_up(settings.log_level)
     load(settings.pack)  # a broken pack stops the start here, not in the web process
     # holds the embedded database up for as long as this process lives, and migrates it once
     open_store(settings).close()
-    if workers > 1:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
     worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
     try:
         web_server("wsgi:app", host, port, workers, threads).serve()
@@ -131,7 +146,9 @@ def _deliverer(settings: Settings, house: Any) -> Any:
 
     client = FhirClient(settings.fhir_server_url)
     own_base = f"{settings.public_url}/fhir" if settings.public_url else None
-    return Deliverer(house.store, ExchangeState(house.store.url), client, house.canonical, house.clock, own_base=own_base)
+    return Deliverer(
+        house.store, ExchangeState(house.store.url), client, house.canonical, house.clock, own_base=own_base
+    )
 
 
 @main.group()

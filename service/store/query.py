@@ -152,6 +152,9 @@ class _Reader:
         base, _, modifier = name.partition(":")
         special = self._special.get(base)
         if base in _RESULT_FORM:
+            if (base, value) == ("_summary", "count"):
+                self._count("0")
+                self._used(name, value)
             return
         if special is not None:
             if modifier:

@@ -60,7 +60,7 @@ def _resource(type_: str, canonical: Canonical) -> Json:
         "versioning": "versioned",
         "readHistory": True,
         "updateCreate": False,
-        "conditionalCreate": type_ == "ServiceRequest",
+        "conditionalCreate": type_ in ("ServiceRequest", "Observation", "QuestionnaireResponse"),
         "conditionalRead": "not-supported",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",

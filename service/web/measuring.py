@@ -53,6 +53,11 @@ def exposition(store: Store) -> bytes:
     return generate_latest(registry) + generate_latest(of_now)
 
 
+def count_received(verdict: str) -> None:
+    """A new referral has been taken in, whichever way."""
+    VERDICTS.labels(verdict).inc()
+
+
 class _Queue(Collector):
     """What waits, read when asked."""
 
@@ -92,8 +97,6 @@ def _end(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).inc()
     SECONDS.labels(method, route).observe(took)
-    if "Sluss-Verdict" in response.headers and response.status_code == 201:
-        VERDICTS.labels(response.headers["Sluss-Verdict"]).inc()
     response.headers[REQUEST_ID] = request_id
     log.info(
         "request",

@@ -10,6 +10,7 @@ from service.referral.plain import to_bundle
 from service.referral.plain_schema import read_plain
 from service.referral.refusal import Kind, Refusal
 from service.web import replies
+from service.web.measuring import count_received
 from service.web.requests_in import caller, house, read_json
 
 blueprint = Blueprint("intake", __name__, url_prefix="/intake")
@@ -32,6 +33,8 @@ def take_in() -> Response:
         raise Refusal(Kind.INVALID, read.issues)
     given = receive(home, caller(), read)
     status = 200 if given.replayed else 201
+    if not given.replayed:
+        count_received(str(given.assessment.verdict))
     headers = {**replies.verdict_headers(given), "Location": replies.location(given.service_request)}
     return Response(dump(_account(given)), status, headers, content_type="application/json")
 

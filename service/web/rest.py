@@ -19,6 +19,7 @@ from service.referral.lookup import usable_by
 from service.referral.refusal import Kind, Refusal, not_found
 from service.store.records import Stored
 from service.web import replies
+from service.web.measuring import count_received
 from service.web.requests_in import (
     Body,
     caller,
@@ -126,7 +127,10 @@ def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:
         existing = already_here(house(), caller(), submission, if_none_exist)
         if existing is not None:
             return existing
-    return receive(house(), caller(), submission)
+    given = receive(house(), caller(), submission)
+    if not given.replayed:
+        count_received(str(given.assessment.verdict))
+    return given
 
 
 def _update_order(body: Body) -> Response:
@@ -152,6 +156,12 @@ def _submission(body: Body) -> Submission:
     return whole
 
 
+def _add_evidence(body: Body) -> Response:
+    _raise_unreadable(body)
+    stored, is_new = add_evidence(house(), caller(), body.resource, request.headers.get("If-None-Exist"))
+    return replies.resource(stored, 201 if is_new else 200)
+
+
 def _created(make: Callable[[Json], Stored]) -> Callable[[Body], Response]:
     def answer(body: Body) -> Response:
         _raise_unreadable(body)
@@ -170,8 +180,8 @@ def _changed(change: Callable[[Json, int | None], Stored]) -> Callable[[Body], R
 
 _CREATE: Mapping[str, Callable[[Body], Response]] = {
     "ServiceRequest": _create_order,
-    "Observation": _created(lambda sent: add_evidence(house(), caller(), sent)),
-    "QuestionnaireResponse": _created(lambda sent: add_evidence(house(), caller(), sent)),
+    "Observation": _add_evidence,
+    "QuestionnaireResponse": _add_evidence,
     "Communication": _created(lambda sent: correspond(house(), caller(), sent)),
     "Task": _created(lambda sent: add_task(house(), caller(), sent)),
 }

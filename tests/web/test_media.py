@@ -104,7 +104,7 @@ def test_a_refused_accept_means_that_nothing_is_done(sluss: Sluss) -> None:
         "application/fhir+json",
         "text/json",
         "application/fhir%2Bjson;fhirVersion=4.0",
-    ],  # noqa: E501
+    ],
 )
 def test_format_goes_before_accept(sluss: Sluss, wanted: str) -> None:
     answer = sluss.get(f"/fhir/metadata?_format={wanted}", {"Accept": "application/fhir+xml"})

@@ -1,4 +1,4 @@
-"""Creating and updating: where it is possible, in which order requests are checked, and what is answered (contract 2)."""
+"""Creating and updating: where it is possible, the order of checks, and what is answered (contract 2)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -124,7 +124,7 @@ def test_stale_goes_before_who(sluss: Sluss) -> None:
 def test_stale_and_who_go_before_what_also_in_a_bundle(sluss: Sluss) -> None:
     order = sluss.refer()["order"]
     entry = {"resource": order, "request": {"method": "PUT", "url": f"ServiceRequest/{order['id']}"}}
-    odd = {"resource": {"resourceType": "Encounter"}, "request": {"method": "POST", "url": "Encounter"}}
+    odd: Json = {"resource": {"resourceType": "Encounter"}, "request": {"method": "POST", "url": "Encounter"}}
     odd["resource"] |= {"status": "planned", "class": {"code": "AMB"}}
     sent: Json = {"resourceType": "Bundle", "type": "transaction", "entry": [entry, odd]}
     assert sluss.acting(STRANGER).post("/fhir", sent).status_code == 403

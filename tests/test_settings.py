@@ -1,0 +1,113 @@
+"""Settings: read from the environment, all checked at once, bad ones named with what they take (contract 1)."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import BadSettings, Settings
+
+
+def test_without_any_variable_everything_has_its_default() -> None:
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.database_url is None
+    assert settings.data_dir == Path("var")
+    assert settings.pack == "gavleborg"
+    assert settings.fhir_server_url is None
+    assert settings.canonical_base == "https://sluss.example/fhir"
+    assert settings.public_url is None
+    assert settings.auth == "off"
+
+
+def test_every_variable_is_read() -> None:
+    settings = Settings.from_env(
+        {
+            "SLUSS_DATABASE_URL": "postgresql://sluss@db:5432/sluss",
+            "SLUSS_DATA_DIR": "/srv/sluss",
+            "SLUSS_PACK": "praktikertjanst",
+            "SLUSS_FHIR_SERVER_URL": "https://fhir.example/r4/",
+            "SLUSS_CANONICAL_BASE": "https://region.example/ikbt/",
+            "SLUSS_PUBLIC_URL": "https://remiss.example/",
+            "SLUSS_AUTH": "off",
+            "SLUSS_LOG_LEVEL": "DEBUG",
+        }
+    )
+    assert settings == Settings(
+        database_url="postgresql://sluss@db:5432/sluss",
+        data_dir=Path("/srv/sluss"),
+        pack="praktikertjanst",
+        fhir_server_url="https://fhir.example/r4",
+        canonical_base="https://region.example/ikbt",
+        public_url="https://remiss.example",
+        log_level="debug",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SLUSS_DATABASE_URL",
+        "SLUSS_DATA_DIR",
+        "SLUSS_PACK",
+        "SLUSS_FHIR_SERVER_URL",
+        "SLUSS_CANONICAL_BASE",
+        "SLUSS_PUBLIC_URL",
+        "SLUSS_AUTH",
+        "SLUSS_LOG_LEVEL",
+    ],
+)
+def test_an_empty_variable_is_as_if_it_were_not_there(name: str) -> None:
+    assert Settings.from_env({name: ""}) == Settings()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_postgresql_url_is_taken_in_each_of_its_spellings(scheme: str) -> None:
+    assert Settings.from_env({"SLUSS_DATABASE_URL": f"{scheme}://u@h/d"}).database_url == f"{scheme}://u@h/d"
+
+
+@pytest.mark.parametrize(
+    "value", ["sqlite:///x.db", "mysql://secret@h/d", "host=h dbname=d", "//h/d", "postgresql://[::1/d"]
+)
+def test_another_database_is_refused_without_repeating_what_may_hold_a_password(value: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({"SLUSS_DATABASE_URL": value})
+    (problem,) = refused.value.problems
+    assert problem.startswith("SLUSS_DATABASE_URL takes a PostgreSQL URL: postgresql://")
+    assert value not in problem
+
+
+@pytest.mark.parametrize("name", ["SLUSS_FHIR_SERVER_URL", "SLUSS_CANONICAL_BASE", "SLUSS_PUBLIC_URL"])
+@pytest.mark.parametrize(
+    "value", ["fhir.example", "ftp://h/x", "http://", "https://h/x?y=1", "https://h/#x", "http://h:port", "http://[::1"]
+)
+def test_an_address_must_be_an_absolute_web_address(name: str, value: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({name: value})
+    assert refused.value.problems == [f"{name} takes an absolute http or https URL without query"]
+
+
+@pytest.mark.parametrize("value", ["smart", "on", "none", "OFF"])
+def test_authentication_other_than_off_does_not_exist_yet(value: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({"SLUSS_AUTH": value})
+    assert refused.value.problems[0].startswith("SLUSS_AUTH takes: off")
+
+
+def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes() -> None:
+    bad = {
+        "SLUSS_DATABASE_URL": "sqlite://",
+        "SLUSS_FHIR_SERVER_URL": "x",
+        "SLUSS_CANONICAL_BASE": "x",
+        "SLUSS_PUBLIC_URL": "x",
+        "SLUSS_AUTH": "x",
+        "SLUSS_LOG_LEVEL": "x",
+    }
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env(bad)
+    assert [problem.split(" takes")[0] for problem in refused.value.problems] == list(bad)
+    assert str(refused.value).count("\n") == len(bad) - 1
+
+
+def test_settings_are_read_from_the_process_when_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUSS_PACK", "praktikertjanst")
+    assert Settings.from_env().pack == "praktikertjanst"

@@ -1,0 +1,208 @@
+"""The CapabilityStatement says what works: everything in it does, and what is not in it does not (contract 2)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fhir_mappings.r4 import validate
+from fhir_mappings.records import Json
+from fhir_mappings.terminology import Canonical
+from service.settings import Settings
+from service.web.capability import capability_statement
+from tests.web.caller import FHIR, Sluss, content, issues, single
+
+STATEMENT = capability_statement(Canonical(Settings().canonical_base), "http://localhost/fhir")
+(REST,) = STATEMENT["rest"]
+RESOURCES: list[Json] = REST["resource"]
+TYPES = [resource["type"] for resource in RESOURCES]
+CODES = {resource["type"]: {i["code"] for i in resource["interaction"]} for resource in RESOURCES}
+EVERY_INTERACTION = {"read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete"}
+
+VALUES = {
+    "token": ["x", "http://example.org/s|x", "|x", "http://example.org/s|"],
+    "reference": ["Patient/1", "1", "http://localhost/fhir/Patient/1"],
+    "date": ["2026", "ge2026-11-23", "lt2026-11-23T10:00:00Z", "ap2026-11", "sa2026-11-23T10:00:00.123456+01:00"],
+    "string": ["x", "å"],
+    "uri": ["https://sluss.example/fhir/x"],
+}
+MODIFIERS = {
+    "token": {"not", "missing"},
+    "reference": {"identifier", "missing"},
+    "date": {"missing"},
+    "string": {"exact", "contains", "missing"},
+    "uri": {"missing"},
+}
+
+
+def _parameters() -> Iterator[tuple[str, str, str]]:
+    for resource in RESOURCES:
+        for parameter in resource["searchParam"]:
+            yield resource["type"], parameter["name"], parameter["type"]
+
+
+def _target(type_: str, name: str) -> str:
+    from service.store.search_parameters import BY_TYPE
+
+    return BY_TYPE[type_][name].targets[0]
+
+
+def test_it_is_valid_r4_and_says_which_version_and_format() -> None:
+    assert validate(STATEMENT) == []
+    assert STATEMENT["fhirVersion"] == "4.0.1"
+    assert STATEMENT["kind"] == "instance"
+    assert set(STATEMENT["format"]) == {"json", FHIR}
+    assert STATEMENT["status"] == "active"
+
+
+def test_metadata_answers_with_it(sluss: Sluss) -> None:
+    answer = sluss.get("/fhir/metadata")
+    assert answer.status_code == 200
+    assert content(answer) == STATEMENT
+
+
+@pytest.fixture
+def stored(sluss: Sluss) -> dict[str, Json]:
+    """One resource of each type that a referral and the pack leave behind."""
+    told = sluss.refer()
+    task = told["task"]
+    accepted = sluss.acting("therapist gavle").put(f"/fhir/Task/{task['id']}", {**task, "status": "accepted"})
+    assert accepted.status_code == 200, accepted.text
+    return {type_: found[0] for type_ in TYPES if (found := sluss.search(type_))}
+
+
+def test_every_declared_interaction_works_on_every_type(sluss: Sluss, stored: dict[str, Json]) -> None:
+    assert set(stored) == set(TYPES)
+    for type_, resource in stored.items():
+        place = f"/fhir/{type_}/{resource['id']}"
+        assert {"read", "vread", "history-instance", "search-type"} <= CODES[type_]
+        assert content(sluss.get(place)) == resource
+        assert content(sluss.get(f"{place}/_history/{resource['meta']['versionId']}")) == resource
+        assert content(sluss.get(f"{place}/_history"))["total"] >= 1
+        assert sluss.get(f"/fhir/{type_}").status_code == 200
+        # a body that is not even R4 gets as far as being read where the interaction exists, and no further
+        empty = {"resourceType": type_, "id": resource["id"], "nonsense": 1}
+        assert sluss.post(f"/fhir/{type_}", empty).status_code == (400 if "create" in CODES[type_] else 405)
+        assert sluss.put(place, empty).status_code == (400 if "update" in CODES[type_] else 405)
+
+
+def test_every_undeclared_interaction_is_405_and_allow_says_what_is_declared(
+    sluss: Sluss, stored: dict[str, Json]
+) -> None:
+    for type_, resource in stored.items():
+        place = f"/fhir/{type_}/{resource['id']}"
+        for method, code in (("DELETE", "delete"), ("PATCH", "patch"), ("PUT", "update")):
+            if code in CODES[type_]:
+                continue
+            answer = sluss.call(method, place, {"resourceType": type_, "id": resource["id"]})
+            assert answer.status_code == 405
+            assert ("PUT" in answer.headers["Allow"]) == ("update" in CODES[type_])
+        assert CODES[type_] <= EVERY_INTERACTION - {"delete", "patch"}
+
+
+@pytest.mark.parametrize(("type_", "name", "kind"), list(_parameters()))
+def test_every_declared_parameter_is_searched_by(sluss: Sluss, type_: str, name: str, kind: str) -> None:
+    strict = {"Prefer": "handling=strict"}
+    values = VALUES[kind]
+    if kind == "reference":
+        values = [value.replace("Patient", _target(type_, name)) for value in values]
+    for value in values:
+        answer = sluss.get(f"/fhir/{type_}", strict, query_string={name: value})
+        assert answer.status_code == 200, (value, answer.text)
+        assert [parameter for parameter, _ in _asked(answer)] == [name]
+    modifiers = MODIFIERS[kind] if not name.startswith("_") else set()
+    for modifier in modifiers:
+        value = {"missing": "true", "identifier": "http://example.org/s|x"}.get(modifier, "x")
+        assert sluss.get(f"/fhir/{type_}", strict, query_string={f"{name}:{modifier}": value}).status_code == 200
+    for modifier in {"above", "below", "in", "not-in", "text", "of-type", "nonsense", "not", "exact"} - modifiers:
+        answer = sluss.get(f"/fhir/{type_}", query_string={f"{name}:{modifier}": "x"})
+        assert answer.status_code == 400, modifier
+        assert issues(answer)[0]["code"] == "not-supported"
+
+
+def _asked(answer: object) -> list[tuple[str, str]]:
+    from urllib.parse import parse_qsl, urlsplit
+
+    link = content(answer)["link"][0]  # type: ignore[arg-type]  # a TestResponse
+    assert link["relation"] == "self"
+    return parse_qsl(urlsplit(link["url"]).query)
+
+
+def test_every_declared_parameter_finds_what_has_its_value(sluss: Sluss, stored: dict[str, Json]) -> None:
+    for type_, name, kind in _parameters():
+        if name.startswith("_") or kind != "reference":
+            continue
+        present = sluss.search(f"{type_}?{name}:missing=false")
+        absent = sluss.search(f"{type_}?{name}:missing=true")
+        everything = sluss.search(f"{type_}?_count=1000")
+        assert len(present) + len(absent) == len(everything), (type_, name)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_an_undeclared_parameter_is_passed_over_and_told(sluss: Sluss, type_: str) -> None:
+    answer = content(sluss.get(f"/fhir/{type_}?favourite-colour=blue&_has:Task:x=1&_content=y"))
+    assert validate(answer) == []
+    (told,) = [entry for entry in answer["entry"] if entry["search"]["mode"] == "outcome"]
+    assert "fullUrl" not in told
+    assert len(told["resource"]["issue"]) == 3
+    assert "favourite-colour" in told["resource"]["issue"][0]["diagnostics"]
+    assert answer["link"][0]["url"] == f"http://localhost/fhir/{type_}"
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_an_undeclared_parameter_is_refused_for_who_wants_strict_handling(sluss: Sluss, type_: str) -> None:
+    answer = sluss.get(f"/fhir/{type_}?favourite-colour=blue", {"Prefer": "handling=strict"})
+    assert answer.status_code == 400
+    assert "favourite-colour" in issues(answer)[0]["diagnostics"]
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_declared_includes_work_and_others_are_refused(sluss: Sluss, type_: str) -> None:
+    (resource,) = [r for r in RESOURCES if r["type"] == type_]
+    declared = resource.get("searchInclude", [])
+    references = [f"{type_}:{p['name']}" for p in resource["searchParam"] if p["type"] == "reference"]
+    assert declared == references
+    for include in declared:
+        assert sluss.get(f"/fhir/{type_}?_include={include}").status_code == 200
+    other = "Task" if type_ != "Task" else "Communication"
+    for include in (f"{type_}:nonsense", f"{other}:subject", f"{type_}:_id", "*", f"{type_}:*", ""):
+        answer = sluss.get(f"/fhir/{type_}?_include={include}", {"Prefer": "handling=strict"})
+        assert answer.status_code == (400 if include else 200), include
+
+
+def test_an_include_brings_what_is_referred_to_once_and_says_why_it_is_there(
+    sluss: Sluss, stored: dict[str, Json]
+) -> None:
+    answer = content(sluss.get("/fhir/Task?_include=Task:focus&_include=Task:patient&_include=Task:owner"))
+    assert validate(answer) == []
+    modes = {(e["resource"]["resourceType"], e["search"]["mode"]) for e in answer["entry"]}
+    assert modes == {
+        ("Task", "match"),
+        ("ServiceRequest", "include"),
+        ("Patient", "include"),
+        ("HealthcareService", "include"),
+    }
+    assert len({e["fullUrl"] for e in answer["entry"]}) == len(answer["entry"])
+
+
+def test_conditional_create_is_declared_for_the_referral_only() -> None:
+    assert [r["type"] for r in RESOURCES if r["conditionalCreate"]] == ["ServiceRequest"]
+    for resource in RESOURCES:
+        assert resource["updateCreate"] is False
+        assert resource["conditionalUpdate"] is False
+        assert resource["conditionalDelete"] == "not-supported"
+
+
+def test_what_is_declared_for_the_whole_server_works(sluss: Sluss) -> None:
+    assert [i["code"] for i in REST["interaction"]] == ["transaction"]
+    sluss.refer()
+    operations = {o["name"]: r["type"] for r in RESOURCES for o in r.get("operation", ())}
+    assert operations == {"assess": "ServiceRequest"}
+    assert sluss.post("/fhir/ServiceRequest/$assess", single()).status_code == 200
+    for undeclared in ("/fhir/Task/$assess", "/fhir/QuestionnaireResponse/$extract", "/fhir/$validate"):
+        assert sluss.post(undeclared, single()).status_code in (404, 405)
+    assert sluss.get("/fhir/_history").status_code == 404
+
+
+def test_a_condition_on_a_type_that_has_none_declared_is_refused(sluss: Sluss) -> None:
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert sluss.call(method, "/fhir/ServiceRequest?status=active", single()).status_code == 405

@@ -1,0 +1,127 @@
+"""What those who run Sluss look at: liveness, readiness, figures (contract 2)."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fhir_mappings.records import Json
+from service.store.database import Store
+from tests.web.caller import Sluss, content, plain
+
+PERSONAL = ["199002222397", "19900222-2397", "Testsson", "070-1740605", "hemuppgifter", "R-PERSONAL"]
+
+
+def _samples(sluss: Sluss) -> dict[tuple[str, str], float]:
+    answer = sluss.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    return {
+        (sample.name, str(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_live_says_that_the_process_answers(sluss: Sluss) -> None:
+    answer = sluss.get("/health/live")
+    assert (answer.status_code, content(answer)) == (200, {"status": "ok"})
+
+
+def test_ready_says_that_database_and_migrations_are_fine_and_that_exchange_is_off(sluss: Sluss) -> None:
+    answer = sluss.get("/health/ready")
+    assert answer.status_code == 200
+    assert content(answer) == {
+        "status": "ok",
+        "database": "ok",
+        "migrations": "ok",
+        "external_fhir_server": "off",
+        "queue": "ok",
+    }
+
+
+def _execute(store: Store, statement: str, *values: object) -> None:
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute(statement.encode(), values)
+
+
+def test_a_queue_that_nobody_works_on_is_degraded_but_ready(sluss: Sluss, store: Store) -> None:
+    sluss.refer()
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    _execute(store, "UPDATE procrastinate_jobs SET scheduled_at = %s", long_ago)
+    answer = sluss.get("/health/ready")
+    told = content(answer)
+    assert answer.status_code == 200
+    assert told["status"] == "degraded"
+    assert told["queue"].startswith("degraded")
+
+
+def test_an_external_server_that_fails_is_degraded_but_ready(another: Callable[..., Sluss], store: Store) -> None:
+    sluss = another(fhir_server_url="http://127.0.0.1:9/fhir")
+    assert content(sluss.get("/health/ready"))["external_fhir_server"] == "ok"
+    sluss.refer()
+    now = datetime.now(UTC)
+    _execute(
+        store,
+        "INSERT INTO exchange (referral_id, attempts, next_attempt_at) SELECT id, 3, %s FROM referral"
+        " ON CONFLICT (referral_id) DO UPDATE SET attempts = 3, next_attempt_at = excluded.next_attempt_at",
+        now + timedelta(hours=1),
+    )
+    told: Json = content(sluss.get("/health/ready"))
+    assert (told["status"], told["external_fhir_server"][:8]) == ("degraded", "degraded")
+    _execute(store, "UPDATE exchange SET dead_at = %s", now)
+    answer = sluss.get("/health/ready")
+    assert answer.status_code == 200
+    assert "dead letter" in content(answer)["external_fhir_server"]
+
+
+def test_figures_count_requests_by_route_and_referrals_by_verdict(sluss: Sluss) -> None:
+    before = _samples(sluss)
+    route = str([("method", "POST"), ("route", "/intake/referrals"), ("status", "201")])
+    verdict = str([("verdict", "eligible")])
+    for number in range(2):
+        sent = plain(patient={"identifier": "199002222397", "name": "Test Testsson"})
+        sent["referrer"]["reference"] = f"P-{number}"
+        assert sluss.post("/intake/referrals", sent, {"Content-Type": "application/json"}).status_code == 201
+    after = _samples(sluss)
+    requests_total, referrals_total = ("sluss_http_requests_total", route), ("sluss_referrals_total", verdict)
+    assert after[requests_total] - before.get(requests_total, 0) == 2
+    made = sum(v for (name, _), v in after.items() if name == "sluss_referrals_total")
+    assert made - sum(v for (name, _), v in before.items() if name == "sluss_referrals_total") == 2
+    assert referrals_total[0] == "sluss_referrals_total"
+    assert after[("sluss_up", "[]")] == 1.0
+    assert after[("sluss_jobs_waiting", "[]")] >= 1.0
+    assert after[("sluss_deadlines_overdue", "[]")] >= 0.0
+
+
+def test_referrals_in_bundles_are_counted_too_and_repeated_ones_are_not(sluss: Sluss) -> None:
+    def referrals() -> float:
+        return sum(v for (name, _), v in _samples(sluss).items() if name == "sluss_referrals_total")
+
+    before = referrals()
+    sluss.refer("R-1")
+    sluss.refer("R-1")
+    assert referrals() - before == 1
+
+
+def test_labels_hold_no_personal_data_whatever_is_asked(sluss: Sluss) -> None:
+    sluss.refer("R-PERSONAL")
+    sluss.get("/fhir/Patient?identifier=199002222397&name=Testsson")
+    sluss.get("/fhir/Patient/199002222397")
+    sluss.get("/199002222397/Testsson")
+    sluss.call("199002222397", "/fhir/Patient")
+    sluss.get("/fhir/Patient", {"Sluss-Caller": "199002222397"})
+    text = sluss.get("/metrics").text
+    assert not [word for word in PERSONAL if word in text]
+    labels = set(re.findall(r'method="([^"]*)"', text))
+    assert labels <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"}
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain"]
+)
+def test_a_prometheus_server_gets_what_it_asks_for(sluss: Sluss, accept: str) -> None:
+    assert sluss.get("/metrics", {"Accept": accept}).status_code == 200
