@@ -5,6 +5,7 @@ A refused request stores nothing; whoever sent it must at least be told at once 
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from fhir_mappings.issues import Issue, IssueCode, Severity
@@ -56,8 +57,10 @@ def _signs(element: dict[str, Any], threshold: int) -> Iterator[str]:
             coding = answer.get("valueCoding")
             code = coding.get("code") if isinstance(coding, dict) else answer.get("valueString")
             yield from _stated(code)
-    elif "valueInteger" in element and any(c.get("code") == "item-9" for c in _codings(element.get("code"))):
-        yield from _item_9(element["valueInteger"], threshold)
+    elif any(c.get("code") == "item-9" for c in _codings(element.get("code"))):
+        quantity = element.get("valueQuantity")
+        value = quantity.get("value") if isinstance(quantity, dict) else None
+        yield from _item_9(element.get("valueInteger", value), threshold)
     if isinstance(element.get("madrs_s"), dict):
         items = element["madrs_s"].get("items")
         if isinstance(items, list) and len(items) >= 9:
@@ -67,8 +70,8 @@ def _signs(element: dict[str, Any], threshold: int) -> Iterator[str]:
 
 
 def _item_9(value: Any, threshold: int) -> Iterator[str]:
-    if isinstance(value, int) and not isinstance(value, bool) and threshold <= value <= 6:
-        yield f"MADRS-S fråga 9 = {value}"
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and threshold <= value <= 6:
+        yield f"MADRS-S fråga 9 = {value:f}" if isinstance(value, Decimal) else f"MADRS-S fråga 9 = {value}"
 
 
 def _stated(code: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tests.journeys.referrals import (
     MILD,
     OTHER_UNIT,
     SEVERE,
+    S,
     alone,
     bundle,
     entry,
@@ -300,6 +301,18 @@ def test_a_refused_amendment_says_first_that_the_risk_was_not_received(service: 
 def test_refused_evidence_says_first_that_the_risk_was_not_received(service: Service) -> None:
     rating = madrs_s(GRAVE, subject=logical_patient(), basedOn=[{"reference": "ServiceRequest/unknown"}])
     _says_not_received(service.referrer().post("/fhir/QuestionnaireResponse", rating), 404)
+
+
+@pytest.mark.parametrize("value", [{"valueInteger": 5}, {"valueQuantity": {"value": 5}}])
+def test_signs_are_read_from_a_refused_observation_too(service: Service, value: Json) -> None:
+    component = {"code": {"coding": [{"system": f"{S}/CodeSystem/madrs-s", "code": "item-9"}]}, **value}
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": f"{S}/CodeSystem/madrs-s", "code": "total"}]},
+        "component": [component],
+    }
+    _says_not_received(service.referrer().post("/fhir/Observation", observation), 422)
 
 
 def test_a_batch_is_refused_with_the_same_warning(service: Service) -> None:

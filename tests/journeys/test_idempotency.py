@@ -224,6 +224,18 @@ def test_if_none_exist_of_evidence_uses_what_is_stored_and_what_is_stored_decide
     assert [located(e) for e in again.json()["entry"]] == [located(e) for e in answer.json()["entry"]]
 
 
+def test_evidence_that_is_here_already_is_not_stored_twice(service: Service) -> None:
+    order = refer(service, referral())
+    key = {"system": "https://ehr.example/response", "value": "M-1"}
+    rating = madrs_s(subject=task_of(service, order)["for"], basedOn=[{"reference": order}], identifier=key)
+    condition = {"If-None-Exist": f"identifier={key['system']}|{key['value']}"}
+    first = service.referrer().post("/fhir/QuestionnaireResponse", rating, condition)
+    again = service.referrer().post("/fhir/QuestionnaireResponse", rating, condition)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert service.count("QuestionnaireResponse") == 3
+
+
 def test_a_bundle_whose_order_exists_is_answered_entry_by_entry(service: Service) -> None:
     sent = referral()
     sent["entry"][-1]["request"]["ifNoneExist"] = f"identifier={PLACER}|R-1"

@@ -184,8 +184,12 @@ def test_an_include_brings_what_is_referred_to_once_and_says_why_it_is_there(
     assert len({e["fullUrl"] for e in answer["entry"]}) == len(answer["entry"])
 
 
-def test_conditional_create_is_declared_for_the_referral_only() -> None:
-    assert [r["type"] for r in RESOURCES if r["conditionalCreate"]] == ["ServiceRequest"]
+def test_conditional_create_is_declared_for_the_referral_and_its_evidence() -> None:
+    assert {r["type"] for r in RESOURCES if r["conditionalCreate"]} == {
+        "ServiceRequest",
+        "Observation",
+        "QuestionnaireResponse",
+    }
     for resource in RESOURCES:
         assert resource["updateCreate"] is False
         assert resource["conditionalUpdate"] is False

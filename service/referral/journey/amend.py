@@ -13,7 +13,7 @@ from fhir_mappings.records import Assessment, Json, MessageCategory, Reference, 
 from service.access.caller import SLUSS, Caller
 from service.access.rights import Actor, actors, may_refer
 from service.referral.case import Case, team_reference
-from service.referral.conditions import as_they_exist
+from service.referral.conditions import as_they_exist, the_one_match
 from service.referral.house import House
 from service.referral.intake import Part, Submission, Unreadable, parts_of
 from service.referral.journey.judgement import (
@@ -83,9 +83,10 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
         return replace(receipt, parts=outcomes(change, read, became, {*parties.made, *kept.values()}, {}))
 
 
-def add_evidence(house: House, caller: Caller, sent: Json) -> Stored:
+def add_evidence(house: House, caller: Caller, sent: Json, if_none_exist: str | None = None) -> tuple[Stored, bool]:
     """New evidence for a referral: an Observation or a QuestionnaireResponse that is `basedOn` its ServiceRequest,
-    from the referrer or from the team that treats the patient. Raises Refusal.
+    from the referrer or from the team that treats the patient. Gives what is stored, and whether it is new: not where
+    the search `if_none_exist` finds it among what the referring organisation has here. Raises Refusal.
     """
     about = next(
         (
@@ -109,7 +110,12 @@ def add_evidence(house: House, caller: Caller, sent: Json) -> Stored:
         )
     with house.store.change() as change:
         case = open_case(house, change, caller, Reference(about))
-        return _take_evidence(case, {**sent, "id": house.new_id()})
+        _may_add(case)
+        if if_none_exist is not None:
+            existing = the_one_match(change, sent["resourceType"], if_none_exist, case.row.organisation)
+            if existing is not None:
+                return existing, False
+        return _take_evidence(case, {**sent, "id": house.new_id()}), True
 
 
 def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | None = None) -> Stored:
@@ -124,13 +130,15 @@ def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | No
                 "Poängen är beräknad av Sluss. Ändra formuläret den kommer från.",
                 "this Observation is computed by Sluss; change the QuestionnaireResponse that it is derived from",
             )
+        _may_add(case)
         return _take_evidence(case, sent)
 
 
 # ---------------------------------------------------------------- private
 
 
-def _take_evidence(case: Case, resource: Json) -> Stored:
+def _may_add(case: Case) -> None:
+    """Evidence comes from the referrer, or from the team that treats the patient. Raises Refusal."""
     owner = team_of(case.house, tasks.owner_of(case.task))
     who = actors(
         case.caller,
@@ -138,9 +146,15 @@ def _take_evidence(case: Case, resource: Json) -> Stored:
         case.row.organisation,  # type: ignore[arg-type]  # stored as text
         case.house.pack.coordination,
     )
-    from_referrer = may_refer(case.caller, case.row.organisation)  # type: ignore[arg-type]
-    if not from_referrer and Actor.OWNER not in who:
+    if not _is_referrer(case) and Actor.OWNER not in who:
         raise _not_yours(case.caller)
+
+
+def _is_referrer(case: Case) -> bool:
+    return may_refer(case.caller, case.row.organisation)  # type: ignore[arg-type]  # stored as text
+
+
+def _take_evidence(case: Case, resource: Json) -> Stored:
     reference = Reference(f"{resource['resourceType']}/{resource['id']}")
     part = Part(resource, resource["resourceType"], reference)
     read = reread(case, Part(case.order, "ServiceRequest"), [part])
@@ -151,7 +165,7 @@ def _take_evidence(case: Case, resource: Json) -> Stored:
     case.put(resource)
     follow_ratings(case, read.referral.madrs_s)
     case.record("evidence", resource=reference)
-    if from_referrer:
+    if _is_referrer(case):
         case.change.lock_patient(case.row.patient_key)
         _reconsidered(case, "Remittenten har lämnat nya uppgifter.", None)
     else:
