@@ -39,6 +39,9 @@ _AT_ONCE = 4
 _SETTLED = timedelta(minutes=1)
 _STOP_WITHIN = 45.0
 """Seconds that running jobs get to end: longer than the calls of one delivery."""
+_LOOKS_FOR_JOBS_EVERY = 0.5
+"""Seconds. Nobody notifies the worker of a new job: that would hold up whoever makes it (see the first migration)."""
+
 _RESTART_AFTER = 2.0
 _PAUSES = (1.0, 3.0)
 
@@ -197,7 +200,7 @@ class BackgroundWorker:
                     install_signal_handlers=False,
                     delete_jobs="always",  # what went wrong stands in the exchange's state and in the log
                     shutdown_graceful_timeout=_STOP_WITHIN,
-                    fetch_job_polling_interval=2.0,
+                    fetch_job_polling_interval=_LOOKS_FOR_JOBS_EVERY,
                 )
         except Exception as problem:  # whatever ended it, the worker must come back
             log.error("worker_ended", kind=type(problem).__name__)
