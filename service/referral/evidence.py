@@ -81,12 +81,12 @@ def risk_evidence(referral: Referral, item_9_threshold: int) -> tuple[str, ...]:
     unchanged piece keeps its key, so that it alerts once; another or a later answer in the same resource is a new key.
     """
     ratings = [
-        f"{rating.source}#item-9={rating.items[8]}@{rating.answered}"
+        f"{rating.source}#item-9={rating.items[8]}@{rating.answered or 'undated'}"
         for rating in referral.madrs_s
         if rating.items is not None and rating.items[8] >= item_9_threshold
     ]
     stated = [
-        f"{form.source}#{SUICIDE_RISK}={ELEVATED}@{form.authored}"
+        f"{form.source}#{SUICIDE_RISK}={ELEVATED}@{form.authored or 'undated'}"
         for form in referral.forms
         if form.answers.get(SUICIDE_RISK) == ELEVATED
     ]

@@ -149,7 +149,7 @@ def test_nothing_that_is_sent_can_raise(type_: str, body: Json) -> None:
 def test_each_alerting_piece_of_evidence_has_a_key_of_its_own() -> None:
     sent = referral(
         madrs_s=(
-            MadrsS(16, (*CALM[:8], 4), source="Observation/1"),
+            MadrsS(16, (*CALM[:8], 4), "2026-11-18", source="Observation/1"),
             MadrsS(12, CALM, source="Observation/2"),
             MadrsS(40, None, source="Observation/3"),
         ),
@@ -158,7 +158,7 @@ def test_each_alerting_piece_of_evidence_has_a_key_of_its_own() -> None:
             FormAnswers({"suicide-risk": "unknown"}, source="#g"),
         ),
     )
-    assert risk_evidence(sent, 4) == ("Observation/1#item-9=4", "#f#suicide-risk=elevated")
+    assert risk_evidence(sent, 4) == ("Observation/1#item-9=4@2026-11-18", "#f#suicide-risk=elevated@undated")
 
 
 def test_an_unchanged_piece_keeps_its_key_and_a_graver_answer_is_a_new_one() -> None:
