@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from flask import current_app, request
@@ -127,8 +128,8 @@ def as_far_as_readable() -> Any:
         return None
     try:
         raw = request.environ.get("sluss.raw") or request.get_data(cache=False)
-        return json.loads(raw.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError, HTTPException, OSError):
+        return json.loads(raw.decode("utf-8-sig", "replace"), parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError, HTTPException, OSError):
         return None
 
 

@@ -85,21 +85,32 @@ def test_a_condition_that_is_no_search_is_400_and_nothing_is_made(sluss: Sluss, 
     assert rows() == before
 
 
-def test_a_bundle_says_it_in_the_entry(sluss: Sluss, rows: Rows) -> None:
-    first = bundle("R-1")
-    assert sluss.post("/fhir", first).status_code == 200
-    before = rows()
-    again = bundle("R-2")
-    for entry in again["entry"]:
+def _with_condition(sent: Json) -> Json:
+    for entry in sent["entry"]:
         if entry["resource"]["resourceType"] == "ServiceRequest":
             entry["request"]["ifNoneExist"] = BY_NUMBER
-    answer = sluss.post("/fhir", again)
+    return sent
+
+
+def test_a_bundle_says_it_in_the_entry(sluss: Sluss, rows: Rows) -> None:
+    assert sluss.post("/fhir", bundle("R-1")).status_code == 200
+    before = rows()
+    answer = sluss.post("/fhir", _with_condition(bundle("R-1")))
     assert answer.status_code == 200
     assert rows() == before
     (order,) = [e["response"] for e in content(answer)["entry"] if "outcome" in e["response"]]
     assert order["status"] == "200 OK"
     (stored,) = sluss.search("ServiceRequest")
     assert order["location"].startswith(f"ServiceRequest/{stored['id']}/")
+
+
+def test_new_evidence_beside_a_referral_that_is_here_is_never_dropped_in_silence(sluss: Sluss, rows: Rows) -> None:
+    assert sluss.post("/fhir", bundle("R-1")).status_code == 200
+    before = rows()
+    answer = sluss.post("/fhir", _with_condition(bundle("R-2")))
+    assert answer.status_code == 409
+    assert "NOT received" in issues(answer)[0]["diagnostics"]
+    assert rows() == before
 
 
 def test_a_caller_learns_nothing_by_asking_for_another_organisation(sluss: Sluss) -> None:
