@@ -1,5 +1,7 @@
 """Another team before acceptance: whose right it is, what is told, and what nobody could route (contract 5, 7)."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.journeys.conftest import Service
@@ -9,6 +11,7 @@ from tests.journeys.treatments import (
     COORDINATION,
     OTHER_TEAM,
     TEAM,
+    Journey,
     begin,
     begin_unrouted,
     business_status,
@@ -133,3 +136,17 @@ def test_a_team_that_does_not_know_either_gives_it_to_coordination(service: Serv
     task = journey.moved(journey.therapist, owner={"reference": COORDINATION}, businessStatus=status)
     assert owner(task) == COORDINATION
     assert business_status(task) == "needs-routing"
+
+
+@pytest.mark.parametrize("begun", [begin, begin_unrouted])
+def test_an_amendment_does_not_undo_where_a_person_has_sent_it(
+    service: Service, begun: Callable[[Service], Journey]
+) -> None:
+    journey = begun(service)
+    journey.moved(journey.coordination, owner={"reference": OTHER_TEAM})
+    sent = journey.referrer.read(journey.order)
+    answer = journey.referrer.put(journey.order, {**sent, "note": [{"text": "Nås bäst på förmiddagen."}]})
+    assert answer.status_code == 200, answer.text
+    assert owner(journey.task) == OTHER_TEAM
+    assert business_status(journey.task) is None
+    assert len(journey.journal("rerouted")) == 1

@@ -10,7 +10,7 @@ from fhir_mappings import task as tasks
 from fhir_mappings.elements import children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.records import Assessment, Json, MessageCategory, Reference, Referral, Route, TaskKind
-from service.access.caller import SLUSS, Caller
+from service.access.caller import SLUSS, Caller, Role
 from service.access.rights import Actor, actors, may_refer
 from service.referral.case import Case, team_reference
 from service.referral.conditions import as_they_exist, the_one_match
@@ -229,6 +229,8 @@ def _same(sent: Json, stored: Json) -> bool:
 def _rejudge(case: Case, assessment: Assessment, route: Route, referral: Referral) -> None:
     """The same Task with a new verdict, and perhaps another team."""
     task = case.task
+    if _routed_by_a_person(case):
+        route = replace(route, team=case.team.id)
     before, after = task["status"], STATUS[assessment.verdict]
     if before == "received" and after == "requested" and route.team == case.team.id:
         after = "received"
@@ -239,7 +241,8 @@ def _rejudge(case: Case, assessment: Assessment, route: Route, referral: Referra
     previous = case.team
     case.set(team=route.team, verdict=str(assessment.verdict), programme=referral.programme)
     reason = reason_of(assessment)
-    coded = business_status(assessment.verdict, route.needs_routing)
+    unrouted = route.needs_routing and route.team == case.house.pack.coordination
+    coded = business_status(assessment.verdict, unrouted)
     stays = route.team == previous.id
     task = tasks.changed(
         tasks.reassessed(task, case.at, assessment.findings, route.rule, case.canonical),
@@ -260,6 +263,15 @@ def _rejudge(case: Case, assessment: Assessment, route: Route, referral: Referra
         hand_over_children(case, route.team)
         case.tell(MessageCategory.REROUTED, previous_team=previous)
     answer(case, assessment, route)
+
+
+def _routed_by_a_person(case: Case) -> bool:
+    """True when somebody has chosen the team: what the rules say anew does not undo that."""
+    people = (Role.THERAPIST, Role.ADMINISTRATOR)
+    return any(
+        entry.event == "rerouted" and entry.actor.partition(" ")[0] in people
+        for entry in case.change.journal_of(case.row.id)
+    )
 
 
 def _unchangeable(case: Case, order: Part, read: Submission | Unreadable) -> list[Issue]:
