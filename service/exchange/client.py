@@ -1,4 +1,4 @@
-"""HTTP to the external FHIR server. Every outcome is a value; nothing that a person wrote gets into it.
+"""HTTP to the external FHIR server.
 
 Needs of that server no more than transaction, read and search (contract 9). https://hl7.org/fhir/R4/http.html
 """
@@ -6,11 +6,8 @@ Needs of that server no more than transaction, read and search (contract 9). htt
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from urllib.parse import quote
 
 import requests
@@ -18,82 +15,28 @@ import urllib3
 
 from fhir_mappings import strict_json
 from fhir_mappings.records import Json
+from service.exchange.outcomes import Answered, Outcome, Permanent, Reason, Transient, judge
+from service.exchange.peers import CAUTIOUS, Peer, recognise
+
+__all__ = [
+    "Answered",
+    "FhirClient",
+    "Found",
+    "Outcome",
+    "Permanent",
+    "Reason",
+    "Transient",
+    "condition",
+    "is_id",
+    "token",
+]
 
 _FHIR_JSON = "application/fhir+json"
 _LARGEST_ANSWER = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
-_CODE = re.compile(r"[a-z][a-z-]{0,39}\Z")
-_PATH = re.compile(r"[A-Za-z]{1,60}(\.[A-Za-z]{1,60}(\[[0-9]{1,4}\])?){0,12}\Z")
+_KNOWN_FOR = 3600.0
+_UNKNOWN_FOR = 60.0
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
-
-
-class Reason(StrEnum):
-    """Why something was not delivered, in one word for the exchange row, the log and the metrics."""
-
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    BUSY = "busy"
-    SERVER_ERROR = "server-error"
-    ACCESS = "access"
-    ADDRESS = "address"
-    UNREADABLE = "unreadable"
-    CONFLICT = "conflict"
-    REFUSED = "refused"
-    MISSING = "missing"
-    MULTIPLE_MATCHES = "multiple-matches"
-    UNIDENTIFIED = "unidentified"
-    """A patient without a national identifier."""
-    INTERNAL = "internal"
-
-
-_WAIT = (408, 425, 429, 503)
-_TRANSIENT = {
-    **dict.fromkeys(_WAIT, Reason.BUSY),
-    **dict.fromkeys((409, 412), Reason.CONFLICT),
-    # Wrong rights or a wrong address concern every referral at once and end when somebody corrects a setting.
-    **dict.fromkeys((401, 403, 407), Reason.ACCESS),
-    **dict.fromkeys((404, 405), Reason.ADDRESS),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteIssue:
-    """What is kept of another server's OperationOutcome: codes and a path, never its texts, which may name people."""
-
-    severity: str
-    code: str
-    expression: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The server did what was asked."""
-
-    resource: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Transient:
-    """Not now: another attempt may succeed."""
-
-    reason: Reason
-    status: int | None = None
-    retry_after: timedelta | None = None
-    unanswered: bool = False
-    """True when the server may have carried it out all the same, because its answer was lost."""
-    issues: tuple[RemoteIssue, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Permanent:
-    """The same request will never succeed; a person must look."""
-
-    reason: Reason
-    status: int | None = None
-    issues: tuple[RemoteIssue, ...] = ()
-
-
-Outcome = Answered | Transient | Permanent
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +61,7 @@ class FhirClient:
         self._seconds = seconds
         self._prepare = prepare
         self._local = threading.local()
+        self._known: tuple[float, Peer] = (0.0, CAUTIOUS)
 
     def transaction(self, bundle: Json) -> Outcome:
         """Send a transaction Bundle; Answered with a transaction-response that has one entry per entry sent."""
@@ -149,7 +93,25 @@ class FhirClient:
         more = any(isinstance(link, dict) and link.get("relation") == "next" for link in links)
         return Found(tuple(held), more)
 
-    def _send(self, method: str, path: str, body: bytes | None = None, content_type: str | None = None) -> Outcome:
+    def peer(self) -> Peer:
+        """What kind of server it is, asked once an hour; CAUTIOUS when it does not tell."""
+        until, peer = self._known
+        if time.monotonic() < until:
+            return peer
+        outcome = self._send("GET", "/metadata", kind=lambda: CAUTIOUS)
+        told = isinstance(outcome, Answered)
+        peer = recognise(outcome.resource) if isinstance(outcome, Answered) else CAUTIOUS
+        self._known = (time.monotonic() + (_KNOWN_FOR if told else _UNKNOWN_FOR), peer)
+        return peer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        kind: Callable[[], Peer] | None = None,
+    ) -> Outcome:
         headers = {"Accept": _FHIR_JSON, "Cache-Control": "no-cache"}
         if content_type is not None:
             headers["Content-Type"] = content_type
@@ -165,7 +127,7 @@ class FhirClient:
                 stream=True,
             ) as answer:
                 received = _read(answer, deadline)
-                return _judge(answer.status_code, answer.headers, received)
+                return judge(answer.status_code, answer.headers, received, kind or self.peer)
         except requests.Timeout as problem:
             return Transient(Reason.TIMEOUT, unanswered=not isinstance(problem, requests.ConnectTimeout))
         except requests.ConnectionError as problem:
@@ -217,58 +179,6 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise requests.ReadTimeout("answer too slow")
     return b"".join(parts)
-
-
-def _judge(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """What a status means for us. Servers differ on 409 and 412: a race in some, a stale version or several matches in
-    others; the caller looks before it tries again.
-    """
-    parsed = strict_json.parse(body) if body else []
-    resource = parsed if isinstance(parsed, dict) else None
-    issues = _issues(resource)
-    if 200 <= status < 300:
-        return Answered(resource) if resource is not None else Transient(Reason.UNREADABLE, status, unanswered=True)
-    if status >= 500 and status not in _WAIT:
-        return Transient(Reason.SERVER_ERROR, status, unanswered=True, issues=issues)
-    if status in _TRANSIENT and not (status == 404 and issues):
-        wait = _retry_after(headers.get("Retry-After")) if status in _WAIT else None
-        return Transient(_TRANSIENT[status], status, wait, unanswered=status in (408, 503), issues=issues)
-    if status < 400:
-        return Transient(Reason.ADDRESS, status)
-    return Permanent(Reason.MISSING if status in (404, 410) else Reason.REFUSED, status, issues)
-
-
-def _issues(resource: Json | None) -> tuple[RemoteIssue, ...]:
-    if resource is None or resource.get("resourceType") != "OperationOutcome":
-        return ()
-    listed = resource.get("issue")
-    issues = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-    kept = []
-    for item in issues[:20]:
-        paths = item.get("expression")
-        path = paths[0] if isinstance(paths, list) and paths else None
-        kept.append(
-            RemoteIssue(
-                item["severity"] if item.get("severity") in ("fatal", "error", "warning", "information") else "error",
-                item["code"] if isinstance(item.get("code"), str) and _CODE.match(item["code"]) else "unknown",
-                path if isinstance(path, str) and _PATH.match(path) else None,
-            )
-        )
-    return tuple(kept)
-
-
-def _retry_after(header: str | None) -> timedelta | None:
-    """Seconds or an HTTP date (RFC 9110, 10.2.3); None when neither can be read."""
-    if header is None:
-        return None
-    if header.isascii() and header.isdecimal() and len(header) < 8:
-        return timedelta(seconds=int(header))
-    try:
-        instant = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    wait = instant.replace(tzinfo=instant.tzinfo or UTC) - datetime.now(UTC)
-    return max(wait, timedelta())
 
 
 def _may_have_arrived(problem: requests.ConnectionError) -> bool:

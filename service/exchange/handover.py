@@ -4,6 +4,8 @@ Before anything is sent whose earlier fate is not known, the copies are looked u
 ever said: an answer that was lost makes no second copy, and what somebody did over there is never written over.
 """
 
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +29,10 @@ from service.store.exchange_state import Copy, Held
 from service.store.records import Stored
 
 Failure = Transient | Permanent
+
+_ONCE_MORE = (Reason.CONFLICT, Reason.RACE)
+_PAUSE = (0.05, 0.25)
+"""Seconds before what met somebody else's transaction is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +103,40 @@ class Handover:
         outcome = self._transact(changes, new_patients, copies, load) if changes else 0
         if isinstance(outcome, int):
             return Progress(settled + outcome, complete=not self.unsure)
-        if isinstance(outcome, Permanent):
+        problem = self._after_refusal(outcome, changes, load)
+        if problem is None:  # something was learnt, or two were at it at the same moment
+            time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - jitter, no secret
+            return Progress(settled, complete=False)
+        return problem
+
+    def _after_refusal(self, refusal: Failure, changes: Sequence[Stored], load: Load) -> Failure | None:
+        """Why the referral must wait; None when another round may succeed."""
+        if isinstance(refusal, Permanent):
             for patient in load.patients:  # perhaps merged or removed over there: a person's retry looks it up anew
                 self.held.forget(patient.reference)
-        return self._after_conflict(changes, settled, outcome, load) if outcome.reason is Reason.CONFLICT else outcome
+        match refusal.reason:
+            case Reason.CONFLICT:
+                return self._settle(changes, load)
+            case Reason.RACE:
+                return None
+            case Reason.MISSING_REFERENCE:
+                return self._forget_the_gone(load)
+        return refusal
 
-    def _after_conflict(
-        self, changes: Sequence[Stored], settled: int, conflict: Failure, load: Load
-    ) -> Progress | Failure:
-        """Another round where looking taught something (an update of ours had arrived after all), else the conflict."""
-        before = self._copies(load)
-        problem = self._settle(changes, load)
-        if problem is None and self._copies(load) != before:
-            return Progress(settled, complete=False)
-        return problem or conflict
+    def _forget_the_gone(self, load: Load) -> Failure | None:
+        """Something that we refer to is not there: forget the copies that are no longer, so that they are looked up or
+        created anew. A dead letter when all of them are there.
+        """
+        gone = []
+        for reference, copy in self._copies(load).items():
+            shown = self.client.read(reference.partition("/")[0], copy.remote_id)
+            if isinstance(shown, Permanent) and shown.reason is Reason.MISSING:
+                gone.append(reference)
+            elif isinstance(shown, Transient):
+                return shown
+        for reference in gone:
+            self.held.forget(reference)
+        return None if gone else Permanent(Reason.MISSING_REFERENCE)
 
     def _send_shared(self, load: Load) -> Failure | None:
         """Directory data that many referrals need. Ours wins over there; and once it is there in any version, trouble
@@ -139,11 +165,13 @@ class Handover:
                     return None
                 continue
             problem = outcome
-            if problem.reason is not Reason.CONFLICT:
+            if problem.reason is Reason.MISSING_REFERENCE:
+                problem = self._forget_the_gone(load)
+            elif problem.reason not in _ONCE_MORE:
                 break
         copies = self._copies(load)
         there = all(stored.reference in copies for stored in load.shared)
-        tolerable = problem is None or isinstance(problem, Permanent) or problem.reason is Reason.CONFLICT
+        tolerable = problem is None or isinstance(problem, Permanent) or problem.reason in _ONCE_MORE
         return None if there and tolerable else problem or Transient(Reason.CONFLICT)
 
     def _find_patients(self, load: Load) -> list[Stored] | Failure:

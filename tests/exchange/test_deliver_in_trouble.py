@@ -175,12 +175,19 @@ def test_directory_data_that_somebody_changed_there_becomes_ours_again(house: Ho
     assert team["name"] == "IKBT Gävle och Sandviken"
 
 
-def test_a_race_that_the_server_lost_is_tried_again(house: House, way: Way, clock: Clock) -> None:
+def test_a_race_that_the_server_lost_is_tried_again_at_once_and_then_later(
+    house: House, way: Way, clock: Clock
+) -> None:
     house.receive()
     house.deliver()
     house.change("Task", "t-1", status="received")
     way.coming = [Trouble(409)]
+    assert house.deliver() == Result(State.DELIVERED)
+    house.change("Task", "t-1", status="accepted")
+    way.coming = [Trouble(409)] * 20
     assert house.deliver().reason == "conflict"
+    assert len(way.coming) > 10, "not for ever"
+    way.coming = []
     clock.later(minutes=1)
     assert house.deliver() == Result(State.DELIVERED)
 
