@@ -12,21 +12,17 @@ from fhir_mappings import r4
 from fhir_mappings.issues import IssueCode, error
 from fhir_mappings.terminology import Canonical
 from service import logs
+from service.opening import open_store
 from service.packs.loading import load
 from service.referral.directory import publish
 from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
 from service.settings import Settings
-from service.store.database import Store
 from service.store.records import StoreUnavailable
 from service.web import errors, measuring, operations, plain, rest, searching, system
 from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
 
 log = structlog.get_logger("sluss")
-
-
-class OldSchema(Exception):  # noqa: N818  a state of the database, told to who starts the service
-    """The database has not the schema of this version."""
 
 
 def create_app(settings: Settings, house: House | None = None) -> Flask:
@@ -72,25 +68,6 @@ def make_house(settings: Settings, clock: Callable[[], datetime] | None = None) 
         clock=clock or (lambda: datetime.now(UTC)),
         new_id=lambda: str(uuid.uuid4()),
     )
-
-
-def open_store(settings: Settings) -> Store:
-    """The database of the settings, ready to use. Raises OldSchema."""
-    if settings.database_url is None:
-        from service.store import embedded  # noqa: PLC0415  costly, and not needed with a database of one's own
-
-        store = Store(embedded.start(settings.data_dir / "postgres").url)
-        store.migrate()
-        return store
-    store = Store(settings.database_url)
-    try:
-        current = store.is_current()
-    except StoreUnavailable:
-        log.warning("database_unavailable_at_start")
-        return store
-    if not current:
-        raise OldSchema("the database has not this version's schema; run: sluss db upgrade")
-    return store
 
 
 class _Directory:

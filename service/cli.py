@@ -43,7 +43,7 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
 def _in_words(problem: Exception) -> str | None:
     """What to do about a problem that somebody can do something about; None for any other."""
     # not before: `serve` has something to say to the metrics before they are imported
-    from service.app import OldSchema
+    from service.opening import OldSchema
     from service.packs.loading import BrokenPack
     from service.store.records import StoreUnavailable
 
@@ -71,7 +71,7 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
         # web processes are forks of this one.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="sluss-metrics-"))
     from service import logs
-    from service.app import open_store
+    from service.opening import open_store
     from service.packs.loading import load
 
     logs.set_up(settings.log_level)
@@ -164,7 +164,7 @@ def db_upgrade() -> None:
 
     settings = Settings.from_env()
     if settings.database_url is None:
-        from service.app import open_store
+        from service.opening import open_store
 
         open_store(settings).close()
     else:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
-from service.store import embedded
+from service.store import embedded, migrate
 from service.store.database import Store
 from service.store.records import StoreUnavailable, Write
 from tests.store.examples import task
@@ -171,3 +173,9 @@ def test_a_second_user_of_the_embedded_server_joins_it(tmp_path: Path) -> None:
         assert embedded.start(tmp_path / "data").url == server.url
     finally:
         server.stop()
+
+
+def test_the_newest_revision_is_told_by_the_files_as_alembic_tells_it() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    assert migrate.head() == ScriptDirectory.from_config(config).get_current_head()
