@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.opening import OldSchema
 from service.app import create_app
+from service.opening import OldSchema
 from service.settings import Settings
 from service.store.database import Store
 from tests.web.caller import Sluss, bundle, content, issues, plain
