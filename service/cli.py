@@ -1,5 +1,6 @@
 """The command line: `sluss serve`, `worker`, `db`, `pack`, `team`, `stand-in`, `demo`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,11 +74,17 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
     from service import logs
     from service.opening import open_store
     from service.packs.loading import load
+    from service.referral.in_use import check_in_use
+    from service.store.records import StoreUnavailable
 
     logs.set_up(settings.log_level)
-    load(settings.pack)  # a broken pack stops the start here, not in the web process
+    # what is wrong with the pack stops the start here, not in the web process
+    pack = load(settings.pack)
     # holds the embedded database up for as long as this process lives, and migrates it once
-    open_store(settings).close()
+    store = open_store(settings)
+    with contextlib.suppress(StoreUnavailable):  # the web process asks again when it answers
+        check_in_use(pack, store)
+    store.close()
     worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
     try:
         web_server("wsgi:app", host, port, workers, threads).serve()

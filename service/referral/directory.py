@@ -12,14 +12,16 @@ from fhir_mappings.records import HsaId, Json, Reference
 from fhir_mappings.teams import to_fhir_healthcare_service, to_fhir_team_role
 from fhir_mappings.terminology import Canonical
 from service.referral.house import House
+from service.referral.in_use import check_in_use
 from service.store.change import Change
 from service.store.records import Write
 
 
 def publish(house: House) -> int:
     """Store what differs from what is stored; gives how many resources were written. Several processes may do so at
-    once: they take turns.
+    once: they take turns. Raises PackInUse.
     """
+    check_in_use(house.pack, house.store)
     with house.store.change() as change:
         change.lock_patient("the directory")  # any key of its own serves: processes that start together take turns
         organisations = dict(_organisations(house, change))

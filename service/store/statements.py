@@ -88,6 +88,8 @@ SELECT referral_id, task_id, kind, due_at, level FROM deadline WHERE due_at <= %
 
 DEADLINES_OF: LiteralString = "SELECT referral_id, task_id, kind, due_at, level FROM deadline WHERE task_id = %(task)s"
 
+IN_USE: LiteralString = "SELECT DISTINCT team, programme FROM referral WHERE state = ANY(%(states)s::text[])"
+
 WAITING_AT: LiteralString = f"""
 SELECT {REFERRAL} FROM referral WHERE team = %(team)s AND state = ANY(%(states)s::text[]) ORDER BY created_at
 """

@@ -136,6 +136,10 @@ class View:
         """Every absence that people have entered, in that order."""
         return [AbsenceRow(*row) for row in self._rows(statements.ABSENCES, {}, seen=())]
 
+    def in_use(self) -> list[tuple[str, str]]:
+        """(team, programme) of every referral that is not at an end, each pair once."""
+        return [(team, programme) for team, programme in self._rows(statements.IN_USE, {"states": list(OPEN_STATES)})]
+
     def waiting_at(self, team: str, states: Sequence[str]) -> list[ReferralRow]:
         """The referrals of a team whose Task is in one of these states, oldest first."""
         rows = self._rows(statements.WAITING_AT, {"team": team, "states": list(states)})
