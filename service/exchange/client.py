@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _FHIR_JSON = "application/fhir+json"
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+"""With its charset: without one, HAPI reads the letters of a search as Latin-1 and finds nothing."""
 _LARGEST_ANSWER = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
 _KNOWN_FOR = 3600.0
@@ -82,7 +84,7 @@ class FhirClient:
         (https://hl7.org/fhir/R4/http.html#search). `next` is not followed, for the same reason.
         """
         form = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters).encode()
-        outcome = self._send("POST", f"/{resource_type}/_search", form, "application/x-www-form-urlencoded")
+        outcome = self._send("POST", f"/{resource_type}/_search", form, FORM)
         if not isinstance(outcome, Answered):
             return outcome
         bundle = outcome.resource

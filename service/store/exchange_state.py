@@ -19,6 +19,8 @@ from fhir_mappings.records import Json, Reference
 from service.store import exchange_statements as statements
 from service.store.connections import EXCHANGE, Connection, Connections
 
+_AT_A_GLANCE = 4
+"""Connections for single statements."""
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -58,12 +60,15 @@ class ExchangeState:
     """
 
     def __init__(self, url: str, size: int = 12, lock_wait: timedelta = timedelta(seconds=8)) -> None:
-        """At most `size` connections; a lock that somebody else holds is waited for `lock_wait` at most."""
-        self._connections = Connections(url, EXCHANGE, size, wait=30)
+        """At most `size` deliveries at once; a lock that somebody else holds is waited for `lock_wait` at most."""
+        self._holders = Connections(url, EXCHANGE, size, wait=30)
+        # Of their own: who holds a lock and waits for a second connection must not wait for others who do the same.
+        self._connections = Connections(url, EXCHANGE, _AT_A_GLANCE, wait=30)
         self._lock_wait = lock_wait
 
     def close(self) -> None:
         """Closes what is idle."""
+        self._holders.close()
         self._connections.close()
 
     @contextmanager
@@ -72,7 +77,7 @@ class ExchangeState:
 
         A lock ends with its connection, so a killed worker holds nothing.
         """
-        with self._connections.connection() as connection:
+        with self._holders.connection() as connection:
             held = Held(connection, self._lock_wait)
             try:
                 yield held if held.lock(*names) else None

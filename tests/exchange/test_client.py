@@ -186,6 +186,16 @@ def test_an_identifier_is_searched_for_in_the_body_and_not_in_the_url(client: Fh
 
 
 @responses.activate
+def test_the_letters_of_a_search_are_said_to_be_utf_8(client: FhirClient) -> None:
+    responses.post(f"{BASE}/Task/_search", json={"resourceType": "Bundle", "type": "searchset"})
+    client.search("Task", [("identifier", "https://sluss.example/gävleborg|Task/1")])
+    sent = responses.calls[0].request
+    assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded; charset=utf-8"
+    assert isinstance(sent.body, bytes)
+    assert parse_qsl(sent.body.decode()) == [("identifier", "https://sluss.example/gävleborg|Task/1")]
+
+
+@responses.activate
 def test_a_search_tells_when_there_is_more(client: FhirClient) -> None:
     bundle = {"resourceType": "Bundle", "type": "searchset", "link": [{"relation": "next", "url": "https://x.example"}]}
     responses.post(f"{BASE}/Task/_search", json=bundle)

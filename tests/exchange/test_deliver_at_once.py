@@ -8,6 +8,8 @@ from functools import partial
 import psycopg
 
 from service.exchange.deliver import Result, State
+from service.store.database import Store
+from service.store.exchange_state import ExchangeState
 from tests.exchange.conftest import House, whichever_server
 from tests.exchange.troubled import Trouble, Way
 from tests.store.examples import patient
@@ -83,3 +85,10 @@ def test_who_waits_too_long_for_a_delivery_under_way_leaves_it_to_that_one(house
     with house.exchange.held("referral r-1"):
         assert house.deliver() == Result(State.BUSY)
     assert house.deliver() == Result(State.DELIVERED)
+
+
+def test_who_delivers_notes_what_it_learns_however_many_others_deliver(store: Store) -> None:
+    exchange = ExchangeState(store.url, size=1)
+    with exchange.held("one"):
+        assert exchange.row("r-1") is None
+    exchange.close()
