@@ -16,6 +16,7 @@ import structlog
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.terminology import Canonical
 from service.exchange.backoff import next_attempt
+from service.exchange.breaker import OF_THE_SERVER, Breaker, Road, is_answer, is_down
 from service.exchange.client import FhirClient, Permanent, Reason, Transient
 from service.exchange.handover import Handover, Load, Progress
 from service.exchange.translate import (
@@ -28,7 +29,7 @@ from service.exchange.translate import (
 )
 from service.store.database import Store
 from service.store.exchange_state import ExchangeRow, ExchangeState, Held
-from service.store.records import Stored, StoreUnavailable
+from service.store.records import ServerRow, Stored, StoreUnavailable
 from service.store.view import View
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ class State(StrEnum):
     NOT_DUE = "not-due"
     BUSY = "busy"
     """Somebody else is delivering it."""
+    SERVER_AWAY = "server-away"
+    """Not tried: the server is known to be down. It goes when that is over."""
     WAITING = "waiting"
     """Failed; another attempt is scheduled."""
     DEAD = "dead"
@@ -93,9 +96,26 @@ class Deliverer:
                 return Result(State.DEAD, _reason(row))
             if row.next_attempt_at is not None and row.next_attempt_at > self.clock():
                 return Result(State.NOT_DUE, _reason(row), row.next_attempt_at)
-            return self._attempt(held, row)
+            road, known = self.breaker.road(self.clock())
+            if road is Road.CLOSED:
+                held.held_back(referral_id, self.clock())
+                return Result(State.SERVER_AWAY, known.reason, known.probe_at)
+            return self._attempt(held, row, road, known)
 
-    def _attempt(self, held: Held, row: ExchangeRow) -> Result:
+    def due(self) -> list[str]:
+        """The referrals to wake now: while the server is down one at a time, to see whether it answers again."""
+        now = self.clock()
+        may_probe = self.breaker.may_probe(now)
+        if may_probe is None:
+            return self.exchange.due(now)
+        return self.exchange.due(now, limit=1) if may_probe else []
+
+    @property
+    def breaker(self) -> Breaker:
+        """What knows whether the server answers."""
+        return Breaker(self.exchange.server)
+
+    def _attempt(self, held: Held, row: ExchangeRow, road: Road, known: ServerRow) -> Result:
         handover = Handover(
             held,
             self.client,
@@ -116,8 +136,14 @@ class Deliverer:
             log.error("delivery_failed_inside", referral=row.referral_id, kind=type(problem).__name__, at=at)
             outcome = Transient(Reason.INTERNAL)
         if isinstance(outcome, Transient | Permanent):
-            return self._failed(held, row, outcome, handover.unsure)
+            return self._failed(held, row, outcome, unsure=handover.unsure, road=road, known=known)
+        if outcome:
+            self._answered(known)
+        else:
+            self.breaker.nothing_tried(road, self.clock())
         if outcome is None:
+            if row.next_attempt_at is not None:  # it was to be taken in, and was not
+                held.delivered(row.referral_id, self.clock())
             return Result(State.UNKNOWN)
         if outcome or row.attempts or row.unanswered_since or row.next_attempt_at or row.delivered_at is None:
             held.delivered(row.referral_id, self.clock())
@@ -145,13 +171,14 @@ class Deliverer:
     def _load(self, referral_id: str) -> Load | None:
         view = self.store.view()
         referral = view.referral(referral_id)
-        if referral is None:
-            return None
         own = [stored for stored in view.of_referral(referral_id) if stored.type in REFERRAL_TYPES]
+        if referral is None and not own:
+            return None
         own.sort(key=lambda stored: (REFERRAL_TYPES.index(stored.type), stored.id))
-        patient = Reference(f"Patient/{referral.patient}")
-        requester = _requester(own, referral.task, self.own_base)
-        wanted = {patient} | ({requester} if requester else set())
+        # what is told of a referral that could not be taken in has neither
+        patient = Reference(f"Patient/{referral.patient}" if referral else "")
+        requester = _requester(own, referral.task, self.own_base) if referral else None
+        wanted = ({patient} if referral else set()) | ({requester} if requester else set())
         for stored in own:
             wanted |= local_references(stored.content, self.own_base)
         others = _referred_to(view, wanted, self.own_base)
@@ -163,8 +190,18 @@ class Deliverer:
         identities = frozenset().union(*(national_identities(p.content) for p in patients if p.reference == patient))
         return Load(tuple(own), tuple(shared), tuple(patients), Anchors(patient, requester, identities))
 
-    def _failed(self, held: Held, row: ExchangeRow, why: Transient | Permanent, unsure: bool) -> Result:
+    def _failed(
+        self, held: Held, row: ExchangeRow, why: Transient | Permanent, *, unsure: bool, road: Road, known: ServerRow
+    ) -> Result:
         now, attempts = self.clock(), row.attempts + 1
+        if isinstance(why, Transient) and is_down(why):
+            self.breaker.failed(why, row.referral_id, road, now)
+            if road is Road.PROBE:  # not this referral's failure: an outage, however long, makes no dead letters
+                attempts = max(row.attempts, 1)
+        elif is_answer(why):
+            self._answered(known)
+        else:
+            self.breaker.nothing_tried(road, now)
         again = None
         if isinstance(why, Transient):
             again = next_attempt(attempts, now, self.chance(), why.retry_after, why.unanswered)
@@ -188,6 +225,12 @@ class Deliverer:
             attempts=attempts,
         )
         return Result(state, str(why.reason), again)
+
+    def _answered(self, known: ServerRow) -> None:
+        """The server answers: if it was down, what waited for it waits no longer."""
+        now = self.clock()
+        if self.breaker.answered(known, now):
+            self.exchange.bring_forward(OF_THE_SERVER, now, _SPREAD)
 
 
 def _referred_to(view: View, wanted: set[Reference], own_base: str | None) -> list[Stored]:

@@ -91,7 +91,7 @@ def create_app(duties: Duties) -> procrastinate.App:
     async def sweep(timestamp: int) -> None:  # noqa: ARG001
         await requeue_stalled(app)
         if deliverer is not None:
-            await wake_due(app, deliverer, duties.clock())
+            await wake_due(app, deliverer)
 
     @app.periodic(cron=_RECONCILE_EVERY)
     @app.task(name="reconcile", queueing_lock="reconcile")
@@ -127,9 +127,9 @@ def find_undelivered(deliverer: Deliverer, now: datetime) -> int:
     return found
 
 
-async def wake_due(app: procrastinate.App, deliverer: Deliverer, now: datetime) -> int:
+async def wake_due(app: procrastinate.App, deliverer: Deliverer) -> int:
     """Put a job in the queue for every referral whose next attempt is due; gives how many."""
-    due = await asyncio.to_thread(deliverer.exchange.due, now)
+    due = await asyncio.to_thread(deliverer.due)
     for referral_id in due:
         job = app.configure_task(DELIVER, lock=lock_of(referral_id), queueing_lock=lock_of(referral_id))
         with contextlib.suppress(exceptions.AlreadyEnqueued):

@@ -18,9 +18,21 @@ from psycopg.types.json import Jsonb
 from fhir_mappings.records import Json, Reference
 from service.store import exchange_statements as statements
 from service.store.connections import EXCHANGE, Connection, Connections
+from service.store.server_state import ServerState
 
 _AT_A_GLANCE = 4
 """Connections for single statements."""
+
+THEIRS = 2**31 - 1
+"""`Copy.acknowledged` of what was made over there and joined to a resource of ours: no version of ours is newer, so it
+is referred to and never written.
+"""
+
+OVERRULED = -1
+"""`Copy.acknowledged` of a copy that somebody changed over there and whose change does not stand: what it shows is
+known, and ours is written over it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -32,7 +44,7 @@ class Copy:
     remote_version: str | None = None
     """Its version there, for `If-Match`; None when that server told none."""
     acknowledged: int = 0
-    """The version of ours that it shows; 0 when that is not known."""
+    """The version of ours that it shows; 0 when that is not known, THEIRS when it is not ours to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,7 @@ class ExchangeState:
         # Of their own: who holds a lock and waits for a second connection must not wait for others who do the same.
         self._connections = Connections(url, EXCHANGE, _AT_A_GLANCE, wait=30)
         self._lock_wait = lock_wait
+        self.server = ServerState(self._connections)
 
     def close(self) -> None:
         """Closes what is idle."""
@@ -198,6 +211,10 @@ class Held:
     def delivered(self, referral_id: str, now: datetime) -> None:
         """Everything of the referral is there."""
         self._connection.execute(statements.DELIVERED, {"id": referral_id, "now": now})
+
+    def held_back(self, referral_id: str, now: datetime) -> None:
+        """It is due, but the server is down: it goes when that is over."""
+        self._connection.execute(statements.HELD_BACK, {"id": referral_id, "now": now})
 
     def failed(self, row: ExchangeRow) -> None:
         """An attempt failed: note how it stands now."""

@@ -26,6 +26,7 @@ SELECT DISTINCT r.referral_id, %(now)s::timestamptz
  WHERE r.referral_id IS NOT NULL AND r.type = ANY(%(types)s::text[]) AND r.last_updated < %(before)s
    AND coalesce(m.acknowledged_version, 0) < r.version
    AND e.dead_at IS NULL AND e.next_attempt_at IS NULL
+   AND (e.discarded_at IS NULL OR e.discarded_at < r.last_updated)
  LIMIT %(limit)s
 ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at
  WHERE exchange.next_attempt_at IS NULL AND exchange.dead_at IS NULL
@@ -75,4 +76,10 @@ INSERT INTO exchange (referral_id, attempts, next_attempt_at, last_error, dead_a
 VALUES (%(id)s, %(attempts)s, %(next_attempt_at)s, %(last_error)s, %(dead_at)s, %(unanswered_since)s)
 ON CONFLICT (referral_id) DO UPDATE SET attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
   last_error = excluded.last_error, dead_at = excluded.dead_at, unanswered_since = excluded.unanswered_since
+"""
+
+HELD_BACK: LiteralString = """
+INSERT INTO exchange (referral_id, next_attempt_at) VALUES (%(id)s, %(now)s)
+ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at
+ WHERE exchange.next_attempt_at IS NULL AND exchange.dead_at IS NULL
 """

@@ -154,3 +154,19 @@ class QueueFigures:
     overdue_deadlines: int
     failing: int
     """Referrals whose delivery has failed and will be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """The external FHIR server as all workers see it."""
+
+    failures: int = 0
+    """In a row."""
+    reason: str | None = None
+    """Of the last failure, in one word."""
+    down_since: datetime | None = None
+    """When it was given up for the time being; None while it is thought to answer."""
+    probe_at: datetime | None = None
+    """When somebody may try whether it answers again."""
+    last_contact: datetime | None = None
+    """When it last did what was asked, to a few seconds."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 from fhir_mappings.records import Reference
-from service.store import statements
+from service.store import server_state, statements
 from service.store.connections import Connections, Row
 from service.store.index_values import digest, indexed
 from service.store.query import SearchQuery
@@ -17,6 +17,7 @@ from service.store.records import (
     Page,
     QueueFigures,
     ReferralRow,
+    ServerRow,
     Stored,
 )
 from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
@@ -152,6 +153,11 @@ class View:
     def deadlines_of(self, task_id: str) -> list[Deadline]:
         """The deadlines of one Task."""
         return [Deadline(*row) for row in self._rows(statements.DEADLINES_OF, {"task": task_id})]
+
+    def external_server(self) -> ServerRow:
+        """Whether the external server answers, as far as any worker knows."""
+        rows = self._rows(server_state.KNOWN, {})
+        return ServerRow(*rows[0]) if rows else ServerRow()
 
     def queue_figures(self, now: datetime) -> QueueFigures:
         """How many jobs wait, run and have failed, and what is overdue at `now`."""

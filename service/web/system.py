@@ -60,6 +60,12 @@ def _degradable() -> dict[str, str]:
     queue = "degraded: jobs wait; does a worker run?" if late else "ok"
     if current_app.config["FHIR_SERVER_URL"] is None:
         return {"external_fhir_server": "off", "queue": queue}
+    server = house().store.view().external_server()
+    if server.down_since is not None:
+        contact = server.last_contact.isoformat(timespec="seconds") if server.last_contact else "never"
+        since = server.down_since.isoformat(timespec="seconds")
+        away = f"degraded: down since {since} ({server.reason}), last contact {contact}"
+        return {"external_fhir_server": away, "queue": queue}
     if figures.dead_letters:
         return {"external_fhir_server": f"degraded: {figures.dead_letters} dead letters", "queue": queue}
     if figures.failing:

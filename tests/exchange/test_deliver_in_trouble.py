@@ -34,32 +34,56 @@ def test_a_server_that_is_away_gets_everything_when_it_is_back(house: House, way
     assert row.delivered_at == clock()
 
 
-def test_when_the_server_answers_again_the_others_do_not_wait_out_their_hour(
+def test_when_the_server_answers_again_the_others_do_not_wait_out_their_time(
     house: House, way: Way, clock: Clock
 ) -> None:
     house.receive("1")
-    way.always = Trouble(503)
-    for _ in range(12):
+    way.always = Trouble(503, headers=(("Retry-After", "1800"),))
+    for _ in range(3):
         clock.later(hours=1)
         waiting = house.deliver("r-1").next_attempt_at
     assert waiting is not None
-    assert waiting - clock() == timedelta(hours=1)
+    assert waiting - clock() == timedelta(minutes=30)
     way.always = None
+    clock.later(minutes=29)
     house.receive("2", "p-2")
+    assert house.deliver("r-2").state is State.SERVER_AWAY, "the server has said when to come back"
+    clock.later(minutes=1)
     assert house.deliver("r-2").state is State.DELIVERED
     brought_forward = house.row("r-1").next_attempt_at
     assert brought_forward is not None
     assert brought_forward - clock() <= timedelta(seconds=30)
 
 
-def test_a_server_that_stays_away_ends_in_a_dead_letter_after_about_a_day(house: House, way: Way, clock: Clock) -> None:
-    house.receive()
+def test_a_server_that_is_away_for_a_weekend_makes_no_dead_letters(house: House, way: Way, clock: Clock) -> None:
+    for number in "123":
+        house.receive(number, f"p-{number}")
     way.always = Trouble(503)
+    for number in "123":
+        house.deliver(f"r-{number}")
+    for _ in range(62 * 60):
+        for referral_id in house.deliverer.due():
+            house.deliver(referral_id)
+        clock.later(minutes=1)
+    assert house.exchange.dead_letters() == []
+    way.always = None
+    for _ in range(20):
+        for referral_id in house.deliverer.due():
+            house.deliver(referral_id)
+        clock.later(seconds=10)
+    assert len(house.shown("Task")) == 3
+
+
+def test_what_fails_while_the_server_takes_others_ends_in_a_dead_letter_after_about_a_day(
+    house: House, way: Way, clock: Clock
+) -> None:
+    house.receive()
+    way.always = Trouble(500)
     began, result = clock(), house.deliver()
     while result.next_attempt_at is not None:
         clock.now = result.next_attempt_at
         result = house.deliver()
-    assert result == Result(State.DEAD, "busy")
+    assert result == Result(State.DEAD, "server-error")
     assert 20 < (clock() - began).total_seconds() / 3600 < 28
     assert house.exchange.due(clock()) == []
     assert [row.referral_id for row in house.exchange.dead_letters()] == ["r-1"]

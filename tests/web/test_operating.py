@@ -78,6 +78,28 @@ def test_an_external_server_that_fails_is_degraded_but_ready(another: Callable[.
     assert "dead letter" in content(answer)["external_fhir_server"]
 
 
+def test_an_external_server_that_is_down_is_told_with_since_when_and_the_last_contact(
+    another: Callable[..., Sluss], store: Store
+) -> None:
+    sluss = another(fhir_server_url="http://127.0.0.1:9/fhir")
+    contact, since = datetime.now(UTC) - timedelta(hours=3), datetime.now(UTC) - timedelta(hours=2)
+    _execute(
+        store,
+        "INSERT INTO external_server (failures, reason, down_since, last_contact) VALUES (5, 'unreachable', %s, %s)",
+        since,
+        contact,
+    )
+    answer = sluss.get("/health/ready")
+    assert answer.status_code == 200
+    told = content(answer)["external_fhir_server"]
+    assert told.startswith(f"degraded: down since {since.isoformat(timespec='seconds')} (unreachable)")
+    assert contact.isoformat(timespec="seconds") in told
+    figures = _samples(sluss)
+    assert 7190 < figures[("sluss_external_server_down_seconds", "[]")] < 7300
+    last = figures[("sluss_external_server_last_contact_timestamp_seconds", "[]")]
+    assert abs(last - contact.timestamp()) < 1
+
+
 def test_figures_count_requests_by_route_and_referrals_by_verdict(sluss: Sluss) -> None:
     before = _samples(sluss)
     route = str([("method", "POST"), ("route", "/intake/referrals"), ("status", "201")])
