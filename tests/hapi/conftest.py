@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hapi.server import Running, missing_tools, running_hapi
+from tests.journeys.conftest import _door, packs, service
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "hapi: needs java and mvn, and half a minute to start a real HAPI FHIR server")
+__all__ = ["_door", "hapi", "packs", "service"]  # fixtures of the journeys, run here against a real server
 
 
 @pytest.fixture(scope="session")

@@ -362,3 +362,8 @@ def test_what_the_routine_does_not_set_says_so() -> None:
     }
     assert all(rule.row for rule in GAVLEBORG.rules if rule.set_by is SetBy.ROUTINE)
     assert all(not rule.row for rule in GAVLEBORG.rules if rule.set_by is not SetBy.ROUTINE)
+
+
+def test_the_published_form_lets_every_question_be_answered_as_intake_takes_them() -> None:
+    (form,) = [each for name, each in GAVLEBORG.questionnaires.items() if name == "ikbt-referral"]
+    assert [item["linkId"] for item in form["item"] if "enableWhen" in item] == []
