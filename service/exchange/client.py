@@ -81,10 +81,11 @@ class FhirClient:
 
     def search(self, resource_type: str, parameters: Sequence[tuple[str, str]]) -> Found | Transient | Permanent:
         """First page of a search, by POST so that identifiers stay out of URLs and logs
-        (https://hl7.org/fhir/R4/http.html#search). `next` is not followed, for the same reason.
+        (https://hl7.org/fhir/R4/http.html#search). `next` is not followed, for the same reason, so the server need not
+        keep what it found: HAPI otherwise writes every search to its database.
         """
         form = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters).encode()
-        outcome = self._send("POST", f"/{resource_type}/_search", form, FORM)
+        outcome = self._send("POST", f"/{resource_type}/_search", form, FORM, cache="no-cache, no-store")
         if not isinstance(outcome, Answered):
             return outcome
         bundle = outcome.resource
@@ -112,9 +113,11 @@ class FhirClient:
         path: str,
         body: bytes | None = None,
         content_type: str | None = None,
+        *,
         kind: Callable[[], Peer] | None = None,
+        cache: str = "no-cache",
     ) -> Outcome:
-        headers = {"Accept": _FHIR_JSON, "Cache-Control": "no-cache"}
+        headers = {"Accept": _FHIR_JSON, "Cache-Control": cache}
         if content_type is not None:
             headers["Content-Type"] = content_type
         deadline = time.monotonic() + self._seconds

@@ -35,7 +35,7 @@ from service.store.view import View
 log = structlog.get_logger(__name__)
 
 _MOST_ROUNDS = 4
-"""A round sends what differs; another follows when the first taught something new or the referral changed meanwhile."""
+"""A round sends what differs; another follows when the first taught something new."""
 _BRING_FORWARD = (Reason.UNREACHABLE, Reason.TIMEOUT, Reason.BUSY)
 _SPREAD = timedelta(seconds=30)
 
@@ -149,7 +149,8 @@ class Deliverer:
             held.delivered(row.referral_id, self.clock())
         if not outcome:
             return Result(State.NOTHING_TO_DO)
-        woken = self.exchange.bring_forward(_BRING_FORWARD, self.clock(), _SPREAD)
+        in_trouble = row.attempts or known.failures  # else there is nothing that waits for the server
+        woken = self.exchange.bring_forward(_BRING_FORWARD, self.clock(), _SPREAD) if in_trouble else 0
         log.info("delivered", referral=row.referral_id, resources=outcome, attempts=row.attempts + 1, woken=woken)
         return Result(State.DELIVERED)
 
@@ -164,7 +165,7 @@ class Deliverer:
             if not isinstance(progress, Progress):
                 return progress
             total, complete = total + progress.delivered, progress.complete
-            if complete and not progress.delivered:
+            if complete:  # what has changed since it was read has a job of its own, which waits for this one to end
                 break
         return total if complete else Transient(Reason.CONFLICT)
 

@@ -215,9 +215,9 @@ class Handover:
             self.unsure = not certain or (isinstance(outcome, Transient) and outcome.unanswered)
             return outcome
         told = receipts((*patients, *changes), copies, outcome.resource)
-        self._learn([receipt.copy for receipt in told if receipt.copy is not None and not receipt.existed], load)
         of_patients, of_changes = told[: len(patients)], told[len(patients) :]
-        self._learn([receipt.copy for receipt in of_patients if receipt.copy is not None], load)
+        certainly = (*of_patients, *(receipt for receipt in of_changes if not receipt.existed))
+        self._learn([receipt.copy for receipt in certainly if receipt.copy is not None], load)
         acknowledged = sum(receipt.copy is not None and not receipt.existed for receipt in of_changes)
         self.unsure = acknowledged < len(changes)
         return acknowledged

@@ -196,6 +196,13 @@ def test_the_letters_of_a_search_are_said_to_be_utf_8(client: FhirClient) -> Non
 
 
 @responses.activate
+def test_what_a_search_finds_is_as_new_as_it_can_be_and_need_not_be_kept(client: FhirClient) -> None:
+    responses.post(f"{BASE}/Task/_search", json={"resourceType": "Bundle", "type": "searchset"})
+    client.search("Task", [("identifier", "a|b")])
+    assert responses.calls[0].request.headers["Cache-Control"] == "no-cache, no-store"
+
+
+@responses.activate
 def test_a_search_tells_when_there_is_more(client: FhirClient) -> None:
     bundle = {"resourceType": "Bundle", "type": "searchset", "link": [{"relation": "next", "url": "https://x.example"}]}
     responses.post(f"{BASE}/Task/_search", json=bundle)
