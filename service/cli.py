@@ -127,7 +127,7 @@ def _is_loopback(host: str) -> bool:
 @main.command()
 @_told
 def worker() -> None:
-    """Run the background worker: deliveries, collection, timers."""
+    """Run the background worker: deliveries and timers."""
     from service import logs
     from service.app import make_house
     from service.exchange.worker import Duties, run_worker

@@ -82,10 +82,14 @@ class _Queue(Collector):
         yield GaugeMetricFamily("sluss_deliveries_failing", "Referrals whose delivery is retried", figures.failing)
         yield GaugeMetricFamily("sluss_dead_letters", "Referrals whose delivery needs a person", figures.dead_letters)
         down_for = (now - server.down_since).total_seconds() if server.down_since else 0.0
-        yield GaugeMetricFamily("sluss_external_server_down_seconds", "Time that it has not answered", max(0.0, down_for))
+        yield GaugeMetricFamily(
+            "sluss_external_server_down_seconds", "Time that it has not answered", max(0.0, down_for)
+        )
         if server.last_contact:
             last = server.last_contact.timestamp()
-            yield GaugeMetricFamily("sluss_external_server_last_contact_timestamp_seconds", "When it last answered", last)
+            yield GaugeMetricFamily(
+                "sluss_external_server_last_contact_timestamp_seconds", "When it last answered", last
+            )
         yield GaugeMetricFamily("sluss_deadlines_overdue", "Time limits that have passed", figures.overdue_deadlines)
 
 
