@@ -353,6 +353,8 @@ class TaskKind(StrEnum):
     RELAY_MESSAGE = "relay-message"
     TAKE_OVER = "take-over"
     REMINDER = "reminder"
+    UNREADABLE_REFERRAL = "unreadable-referral"
+    """A ServiceRequest on the external server that cannot be taken in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ KIND_TITLES = {
     TaskKind.RELAY_MESSAGE: "Vidarebefordra meddelande",
     TaskKind.TAKE_OVER: "Övertagande av behandling",
     TaskKind.REMINDER: "Påminnelse",
+    TaskKind.UNREADABLE_REFERRAL: "Remiss som inte kan tas emot",
 }
 
 FINAL_STATES = frozenset({"completed", "rejected", "cancelled", "failed", "entered-in-error"})
@@ -115,7 +116,13 @@ def kind_of(task: Json, canonical: Canonical) -> TaskKind | None:
 
 
 _OWN_KINDS = frozenset(
-    {TaskKind.SAFETY_FOLLOW_UP, TaskKind.RELAY_MESSAGE, TaskKind.TAKE_OVER, TaskKind.REMINDER},
+    {
+        TaskKind.SAFETY_FOLLOW_UP,
+        TaskKind.RELAY_MESSAGE,
+        TaskKind.TAKE_OVER,
+        TaskKind.REMINDER,
+        TaskKind.UNREADABLE_REFERRAL,
+    },
 )
 
 

@@ -96,6 +96,10 @@ class FhirClient:
         more = any(isinstance(link, dict) and link.get("relation") == "next" for link in links)
         return Found(tuple(held), more)
 
+    def send(self, method: str, path: str, body: bytes | None = None, content_type: str | None = None) -> Outcome:
+        """Any other request; `path` is what follows the base URL. For a reader of pages and histories."""
+        return self._send(method, path, body, content_type)
+
     def peer(self) -> Peer:
         """What kind of server it is, asked once an hour; CAUTIOUS when it does not tell."""
         until, peer = self._known

@@ -28,7 +28,7 @@ _LONGEST_PAGE = 1000
 def create_stand_in(memory: Memory | None = None) -> Flask:
     """The stand-in as a Flask app below `/fhir`; `memory` lets the caller look at, and change, what it holds."""
     held = memory if memory is not None else Memory()
-    pages: dict[str, list[Json]] = {}
+    pages: dict[str, tuple[list[Json], str]] = {}
     app = Flask("sluss-stand-in")
 
     @app.errorhandler(Refused)
@@ -64,6 +64,11 @@ def create_stand_in(memory: Memory | None = None) -> Flask:
     def version_read(resource_type: str, resource_id: str, version: str) -> Response:
         return _answer(200, held.read(resource_type, resource_id, version))
 
+    @app.get("/fhir/<resource_type>/<resource_id>/_history")
+    def history(resource_type: str, resource_id: str) -> Response:
+        versions = held.history(resource_type, resource_id)
+        return page(versions, _count([*request.args.items(multi=True)]), request.base_url, kind="history")
+
     @app.put("/fhir/<resource_type>/<resource_id>")
     def update(resource_type: str, resource_id: str) -> Response:
         return _answer(200, held.update(_body(resource_type), resource_id, request.headers.get("If-Match")))
@@ -72,32 +77,30 @@ def create_stand_in(memory: Memory | None = None) -> Flask:
     @app.post("/fhir/<resource_type>/_search")
     def search(resource_type: str) -> Response:
         parameters = [*request.args.items(multi=True), *request.form.items(multi=True)]
-        count = next((value for name, value in parameters if name == "_count"), str(_PAGE_SIZE))
-        if not count.isdecimal() or not 0 < int(count) <= _LONGEST_PAGE:
-            raise Refused(400, "value", f"_count is 1 to {_LONGEST_PAGE}")
-        return page(held.search(resource_type, parameters), int(count), request.base_url)
+        return page(held.search(resource_type, parameters), _count(parameters), request.base_url)
 
     @app.get("/fhir/_page/<token>/<int:size>")
     def next_page(token: str, size: int) -> Response:
         if token not in pages:
             raise Refused(410, "expired", "No such page")
-        return page(pages.pop(token), size, request.base_url)
+        rest, kind = pages.pop(token)
+        return page(rest, size, request.base_url, kind)
 
-    def page(found: list[Json], size: int, self_url: str) -> Response:
+    def page(found: list[Json], size: int, self_url: str, kind: str = "searchset") -> Response:
         links = [{"relation": "self", "url": self_url}]
         if len(found) > size:
             token = uuid4().hex
-            pages[token] = found[size:]
+            pages[token] = found[size:], kind
             links.append({"relation": "next", "url": f"{request.host_url}fhir/_page/{token}/{size}"})
         entries = [
             {
                 "fullUrl": f"{request.host_url}fhir/{one['resourceType']}/{one['id']}",
                 "resource": one,
-                "search": {"mode": "match"},
+                **({"search": {"mode": "match"}} if kind == "searchset" else _made_by(one)),
             }
             for one in found[:size]
         ]
-        bundle: Json = {"resourceType": "Bundle", "type": "searchset", "link": links}
+        bundle: Json = {"resourceType": "Bundle", "type": kind, "link": links}
         return _answer(200, {**bundle, "entry": entries} if entries else bundle)
 
     return app
@@ -142,6 +145,25 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
+def _count(parameters: list[tuple[str, str]]) -> int:
+    count = next((value for name, value in parameters if name == "_count"), str(_PAGE_SIZE))
+    if not count.isdecimal() or not 0 < int(count) <= _LONGEST_PAGE:
+        raise Refused(400, "value", f"_count is 1 to {_LONGEST_PAGE}")
+    return int(count)
+
+
+def _made_by(version: Json) -> Json:
+    """What made a version: a history entry has the request and what was answered
+    (https://hl7.org/fhir/R4/http.html#history).
+    """
+    name = f"{version['resourceType']}/{version['id']}"
+    first = version["meta"]["versionId"] == "1"
+    return {
+        "request": {"method": "POST", "url": version["resourceType"]} if first else {"method": "PUT", "url": name},
+        "response": {"status": "201 Created" if first else "200 OK", "etag": f'W/"{version["meta"]["versionId"]}"'},
+    }
+
+
 def _body(resource_type: str) -> Json:
     if request.mimetype not in ("application/fhir+json", "application/json"):
         raise Refused(415, "not-supported", "Only application/fhir+json")
@@ -169,7 +191,7 @@ def _outcome(code: str, diagnostics: str) -> Json:
 
 
 def _capabilities(now: datetime) -> Json:
-    interactions = [{"code": code} for code in ("read", "vread", "create", "update", "search-type")]
+    interactions = [{"code": code} for code in ("read", "vread", "history-instance", "create", "update", "search-type")]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

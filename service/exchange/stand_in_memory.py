@@ -37,6 +37,13 @@ class Memory:
             raise Refused(404, "not-found", "No such resource")
         return wanted[0]
 
+    def history(self, resource_type: str, resource_id: str) -> list[Json]:
+        """All versions, newest first; Refused 404 when there is none."""
+        kept = self.versions.get((resource_type, resource_id))
+        if kept is None:
+            raise Refused(404, "not-found", "No such resource")
+        return kept[::-1]
+
     def of_type(self, resource_type: str) -> list[Json]:
         """The current version of every resource of a type, oldest first."""
         return [kept[-1] for (kind, _), kept in self.versions.items() if kind == resource_type]

@@ -25,6 +25,9 @@ def matching(resources: Sequence[Json], parameters: Sequence[tuple[str, str]]) -
             found = sorted(found, key=lambda one: str(one["meta"]["lastUpdated"]), reverse=value.startswith("-"))
         elif name == "_lastUpdated":
             found = [one for one in found if _is_dated(one, value)]
+        elif name == "questionnaire":
+            wanted = set(_split(value, ","))
+            found = [one for one in found if {one.get(name), str(one.get(name)).partition("|")[0]} & wanted]
         elif name in _TOKENS or name in _REFERENCES:
             found = [one for one in found if any(_fits(one, name, choice) for choice in _split(value, ","))]
         elif name != "_count":

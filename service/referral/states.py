@@ -79,6 +79,8 @@ MACHINES: Mapping[TaskKind, Mapping[str, Mapping[str, Move]]] = {
     },
     TaskKind.RELAY_MESSAGE: {"requested": {"completed": _move(O), "failed": _move(O, owner=Needs.REASON)}},
     TaskKind.REMINDER: {"requested": {"completed": _move(O, Actor.COORDINATION), "cancelled": _move(S)}},
+    # Sluss ends it when the referral has been mended and taken in, or taken back; a person may do so too
+    TaskKind.UNREADABLE_REFERRAL: {"requested": {"completed": _move(O, Actor.COORDINATION, S), "cancelled": _move(S)}},
 }
 
 

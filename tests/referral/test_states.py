@@ -77,6 +77,7 @@ SAFETY: Table = {
 }
 RELAY: Table = {("requested", "completed"): {O: None}, ("requested", "failed"): {O: Needs.REASON}}
 REMINDER: Table = {("requested", "completed"): {O: None, C: None}, ("requested", "cancelled"): {S: None}}
+UNREADABLE: Table = {("requested", "completed"): {O: None, C: None, S: None}, ("requested", "cancelled"): {S: None}}
 
 TABLES: dict[TaskKind, Table] = {
     TaskKind.REFERRAL: REFERRAL,
@@ -86,6 +87,7 @@ TABLES: dict[TaskKind, Table] = {
     TaskKind.SAFETY_FOLLOW_UP: SAFETY,
     TaskKind.RELAY_MESSAGE: RELAY,
     TaskKind.REMINDER: REMINDER,
+    TaskKind.UNREADABLE_REFERRAL: UNREADABLE,
 }
 
 EVERY_TRY = [

@@ -1,0 +1,94 @@
+"""Reading the external FHIR server page by page: searches and histories, `next` followed, never to another server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from fhir_mappings.records import Json
+from service.exchange.client import Answered, FhirClient, Outcome, Permanent, Transient
+from service.exchange.outcomes import Reason
+
+_FORM = "application/x-www-form-urlencoded; charset=utf-8"
+_LONGEST_HISTORY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search or a history."""
+
+    resources: tuple[Json, ...]
+    next: str | None
+    """The server's own link, followed as it stands."""
+    searched_at: str | None = None
+    """`meta.lastUpdated` of the Bundle: the server's clock, where it tells."""
+
+
+Paged = Page | Transient | Permanent
+
+
+class Reader:
+    """Reads what many pages hold. Every request says `Cache-Control: no-cache`, because servers reuse searches."""
+
+    def __init__(self, client: FhirClient) -> None:
+        self.client = client
+        self.base_url = client.base_url
+        parts = urlsplit(client.base_url)
+        self._origin = (parts.scheme, parts.netloc)
+
+    def search(self, resource_type: str, parameters: Sequence[tuple[str, str]]) -> Paged:
+        """The first page, asked for by POST so that nothing of it stands in an address."""
+        form = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters)
+        return _page(self.client.send("POST", f"/{resource_type}/_search", form.encode(), _FORM), resource_type)
+
+    def follow(self, link: str, resource_type: str) -> Paged:
+        """The page behind a `next` link; Transient with reason `address` when it leads to another server."""
+        parts = urlsplit(link)
+        if (parts.scheme, parts.netloc) != self._origin or not link.startswith(self.base_url):
+            return Transient(Reason.ADDRESS)
+        return _page(self.client.send("GET", link[len(self.base_url) :]), resource_type)
+
+    def history(self, resource_type: str, resource_id: str, until: str) -> list[Json] | None:
+        """The versions since `until`, oldest first, and before them that version itself; None where the server keeps no
+        history, or not so far back.
+        """
+        found: list[Json] = []
+        paged = _page(
+            self.client.send("GET", f"/{resource_type}/{quote(resource_id, safe='')}/_history?_count=50"), resource_type
+        )
+        while isinstance(paged, Page):
+            for version in paged.resources:
+                found.append(version)
+                if version.get("meta", {}).get("versionId") == until:
+                    return found[::-1]
+            if paged.next is None or len(found) > _LONGEST_HISTORY:
+                return None
+            paged = self.follow(paged.next, resource_type)
+        return None
+
+    def read(self, resource_type: str, resource_id: str) -> Outcome:
+        """The current version."""
+        return self.client.read(resource_type, resource_id)
+
+
+def _page(outcome: Outcome, resource_type: str) -> Paged:
+    if not isinstance(outcome, Answered):
+        return outcome
+    bundle = outcome.resource
+    entries, links = bundle.get("entry", []), bundle.get("link", [])
+    if bundle.get("resourceType") != "Bundle" or not isinstance(entries, list) or not isinstance(links, list):
+        return Transient(Reason.UNREADABLE, 200)
+    resources = [
+        entry["resource"]
+        for entry in entries
+        if isinstance(entry, dict)
+        and isinstance(entry.get("resource"), dict)
+        and entry["resource"].get("resourceType") == resource_type
+    ]
+    following = [link.get("url") for link in links if isinstance(link, dict) and link.get("relation") == "next"]
+    told = bundle.get("meta")
+    at = told.get("lastUpdated") if isinstance(told, dict) else None
+    return Page(
+        tuple(resources),
+        following[0] if following and isinstance(following[0], str) else None,
+        at if isinstance(at, str) else None,
+    )

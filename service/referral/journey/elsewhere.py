@@ -1,0 +1,101 @@
+"""What people did on the external server and what does not stand: told on the Task, kept in the journal, never silent.
+
+Referrals there that cannot be taken in at all are set aside: a Task for coordination and a message to who posted it.
+"""
+
+from collections.abc import Sequence
+
+from fhir_mappings import task as tasks
+from fhir_mappings.issues import Issue
+from fhir_mappings.records import Json, Reference
+from fhir_mappings.unreadable import Unreadable, to_unreadable_message, to_unreadable_task
+from service.access.caller import SLUSS
+from service.referral.case import DELIVER, SLUSS_AUTHOR, team_reference
+from service.referral.house import House, instant
+from service.referral.journey.opening import open_case
+from service.store.change import Change
+from service.store.records import JournalEntry, Write
+
+
+def turn_down(house: House, reference: Reference, what: str, issues: Sequence[Issue]) -> None:
+    """A change made there does not stand: a note on the Task that `reference` is (or on the referral's, for anything
+    else) says why, and the journal has it. `what` is a Swedish phrase for what was done.
+    """
+    reasons = " ".join(dict.fromkeys(issue.text for issue in issues))
+    note = f"{what} på den externa servern gäller inte. {reasons}".strip()
+    with house.store.change() as change:
+        case = open_case(house, change, SLUSS, reference)
+        task = (case.get(reference) if reference.startswith("Task/") else None) or case.task
+        told = [n["text"] for n in task.get("note", ())]
+        if note not in told[-1:]:
+            case.put(tasks.noted(task, SLUSS_AUTHOR, case.at, note))
+        case.record(
+            "turned-down",
+            resource=reference,
+            issues=[{"code": str(issue.code), "expression": issue.expression} for issue in issues],
+        )
+        case.save()
+
+
+def collected(house: House, referral_id: str, **detail: object) -> None:
+    """A row in the journal: something was done on the external server and carried out here."""
+    with house.store.change() as change:
+        change.journal([JournalEntry(referral_id, SLUSS.label, "collected", detail)])
+
+
+def set_aside(house: House, found: Unreadable, id_: str) -> None:
+    """Tell coordination by a Task `unreadable-referral` and whoever posted it by a message, anew when what is wrong has
+    changed. `id_` is the Task's, and what it and the messages are kept under.
+    """
+    at = instant(house.now())
+    coordination = team_reference(house.pack.coordination)
+    with house.store.change() as change:
+        before = change.get("Task", id_)
+        task = to_unreadable_task(found, id_, coordination, at, house.canonical)
+        if before is not None:
+            earlier = before.content
+            task |= {
+                "authoredOn": earlier["authoredOn"],
+                "owner": earlier["owner"],
+                "priority": "stat" if earlier.get("priority") == "stat" else task["priority"],
+                "note": [*earlier.get("note", ()), *task["note"]],
+            }
+            task = tasks.changed(task, at)
+        message = to_unreadable_message(found, house.new_id(), coordination, at, house.canonical)
+        change.write([Write(task, id_, before.version if before else 0), Write(message, id_)])
+        _told(change, id_, "unreadable", [{"code": str(i.code), "expression": i.expression} for i in found.issues])
+
+
+def end_set_aside(house: House, id_: str, status: str, text: str) -> None:
+    """The Task of a referral that has been mended and taken in (`completed`), or taken back (`cancelled`), ends."""
+    at = instant(house.now())
+    with house.store.change() as change:
+        stored = change.get("Task", id_)
+        if stored is None or not tasks.is_open(stored.content):
+            return
+        reason = tasks.own_reason("no-longer-waiting", text, house.canonical) if status == "cancelled" else None
+        task = tasks.changed(
+            tasks.noted(stored.content, SLUSS_AUTHOR, at, text), at, status=status, statusReason=reason
+        )
+        change.write([Write(task, id_, stored.version)])
+        _told(change, id_, "unreadable-ended", [{"code": status}])
+
+
+def close_set_aside(house: House, sent: Json) -> bool:
+    """Coordination has completed the Task itself; True when that is all that was done to it and it stands."""
+    at = instant(house.now())
+    with house.store.change() as change:
+        stored = change.get("Task", sent["id"])
+        if stored is None or stored.content["status"] != "requested" or sent.get("status") != "completed":
+            return False
+        old, new = stored.content.get("note", []), sent.get("note", [])
+        notes = new if new[: len(old)] == old else old
+        task = tasks.changed(stored.content, at, status="completed", note=notes)
+        change.write([Write(task, stored.referral_id, stored.version)])
+        _told(change, sent["id"], "unreadable-ended", [{"code": "completed-by-coordination"}])
+        return True
+
+
+def _told(change: Change, id_: str, event: str, issues: Sequence[Json]) -> None:
+    change.journal([JournalEntry(id_, SLUSS.label, event, {"issues": list(issues)})])
+    change.defer(DELIVER, {"referral_id": id_}, queueing_lock=f"deliver:{id_}", lock=f"deliver:{id_}")

@@ -1,0 +1,103 @@
+"""The SQL of `collection_state`, each statement written once."""
+
+from typing import LiteralString
+
+WATERMARKS: LiteralString = "SELECT type, watermark, polled_at FROM collection ORDER BY type"
+
+ADVANCE: LiteralString = """
+INSERT INTO collection (type, watermark, polled_at) VALUES (%(type)s, %(watermark)s, %(now)s)
+ON CONFLICT (type) DO UPDATE SET watermark = coalesce(excluded.watermark, collection.watermark),
+  polled_at = excluded.polled_at
+"""
+
+COLLECTED: LiteralString = """
+SELECT c.type, c.remote_id, c.remote_version, c.outcome, c.attempts, c.referral_id
+  FROM unnest(%(types)s::text[], %(ids)s::text[]) AS wanted (type, id)
+  JOIN collected c ON c.type = wanted.type AND c.remote_id = wanted.id
+"""
+
+UNFINISHED: LiteralString = """
+SELECT type, remote_id, remote_version, outcome, attempts, referral_id FROM collected
+WHERE outcome = ANY(%(outcomes)s::text[]) ORDER BY attempts, at LIMIT %(limit)s
+"""
+
+RECORD: LiteralString = """
+INSERT INTO collected (type, remote_id, remote_version, outcome, attempts, referral_id, at)
+VALUES (%(type)s, %(id)s, %(version)s, %(outcome)s, %(attempts)s, %(referral)s, %(now)s)
+ON CONFLICT (type, remote_id) DO UPDATE SET remote_version = excluded.remote_version, outcome = excluded.outcome,
+  attempts = excluded.attempts, referral_id = coalesce(excluded.referral_id, collected.referral_id), at = excluded.at
+"""
+
+STANDING_FOR: LiteralString = """
+SELECT m.local_type || '/' || m.local_id, m.remote_id, m.remote_version, coalesce(m.acknowledged_version, 0),
+       m.referral_id
+  FROM unnest(%(types)s::text[], %(ids)s::text[]) AS wanted (type, id)
+  JOIN remote m ON m.local_type = wanted.type AND m.remote_id = wanted.id
+"""
+
+COPIES_AFTER: LiteralString = """
+SELECT local_type || '/' || local_id, remote_id, remote_version, coalesce(acknowledged_version, 0), referral_id
+  FROM remote WHERE referral_id IS NOT NULL AND (local_type, local_id) > (%(type)s, %(id)s)
+ ORDER BY local_type, local_id LIMIT %(limit)s
+"""
+
+JOIN: LiteralString = """
+INSERT INTO remote (local_type, local_id, remote_id, remote_version, acknowledged_version, referral_id)
+SELECT * FROM unnest(%(types)s::text[], %(ids)s::text[], %(remote_ids)s::text[], %(remote_versions)s::text[],
+                     %(acknowledged)s::integer[], %(referrals)s::text[])
+ON CONFLICT (local_type, local_id) DO NOTHING
+"""
+
+ADOPT: LiteralString = """
+UPDATE remote SET remote_version = %(version)s,
+       acknowledged_version = CASE WHEN acknowledged_version = %(theirs)s THEN %(theirs)s ELSE %(acknowledged)s END
+ WHERE local_type = %(type)s AND local_id = %(id)s
+"""
+
+FORGET: LiteralString = "DELETE FROM remote WHERE local_type = %(type)s AND local_id = %(id)s"
+
+HOLD_BACK: LiteralString = """
+INSERT INTO exchange (referral_id, next_attempt_at) VALUES (%(id)s, %(until)s)
+ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at WHERE exchange.dead_at IS NULL
+"""
+
+RELEASE: LiteralString = """
+UPDATE exchange SET next_attempt_at = %(now)s WHERE referral_id = %(id)s AND dead_at IS NULL
+"""
+
+DROP: LiteralString = """
+DELETE FROM exchange e WHERE e.referral_id = %(id)s AND NOT EXISTS (SELECT FROM referral r WHERE r.id = %(id)s)
+"""
+
+QUARANTINED: LiteralString = """
+SELECT remote_id, id, told, since, tried_at, ended_at FROM quarantine WHERE remote_id = %(id)s
+"""
+
+QUARANTINE: LiteralString = """
+INSERT INTO quarantine (remote_id, id, told, since, tried_at) VALUES (%(remote_id)s, %(id)s, %(told)s, %(now)s, %(now)s)
+ON CONFLICT (remote_id) DO UPDATE SET told = excluded.told, tried_at = excluded.tried_at, ended_at = NULL
+"""
+
+QUARANTINE_ENDED: LiteralString = "UPDATE quarantine SET ended_at = %(now)s WHERE remote_id = %(id)s"
+
+QUARANTINE_DUE: LiteralString = """
+SELECT remote_id, id, told, since, tried_at, ended_at FROM quarantine
+WHERE ended_at IS NULL AND tried_at <= %(before)s ORDER BY tried_at LIMIT %(limit)s
+"""
+
+DISCARD: LiteralString = """
+UPDATE exchange SET dead_at = NULL, attempts = 0, next_attempt_at = NULL, discarded_at = %(now)s
+ WHERE referral_id = %(id)s AND dead_at IS NOT NULL
+"""
+
+FIGURES: LiteralString = """
+SELECT (SELECT max(polled_at) FROM collection),
+       (SELECT max(delivered_at) FROM exchange),
+       (SELECT count(*) FROM exchange WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),
+       (SELECT min(coalesce(unanswered_since, next_attempt_at)) FROM exchange
+         WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),
+       (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
+       (SELECT count(*) FROM collected WHERE outcome = 'waiting'),
+       (SELECT count(*) FROM collected WHERE outcome = 'stuck'),
+       (SELECT count(*) FROM quarantine WHERE ended_at IS NULL)
+"""
