@@ -40,17 +40,23 @@ def start(data_dir: Path) -> Embedded:
         server.start()
         _forget_the_dead(server)
         # Before the package's own leave-taking at exit: web processes that ended hard would keep the server up.
+        _held.add(server.pgdata)
         atexit.register(_at_exit, server)
     return Embedded(server.get_uri(), lambda: _let_go(server))
 
 
+_held: set[Path] = set()
+"""The clusters that this process uses and has not let go of."""
+
+
 def _let_go(server: "PostgresServer") -> None:
+    _held.discard(server.pgdata)
     with contextlib.suppress(KeyError):  # already let go of
         server.cleanup()
 
 
 def _at_exit(server: "PostgresServer") -> None:
-    if server.pgdata in server._instances:  # else it was let go of before
+    if server.pgdata in _held:
         _forget_the_dead(server)
 
 
