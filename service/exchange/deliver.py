@@ -213,6 +213,7 @@ class Deliverer:
             last_error=_told(why, now),
             dead_at=None if again else now,
             unanswered_since=(row.unanswered_since or now) if unsure else None,
+            waiting_since=row.waiting_since or now,
         )
         held.failed(failed)
         state = State.WAITING if again else State.DEAD

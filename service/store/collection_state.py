@@ -13,6 +13,8 @@ from fhir_mappings.records import Reference
 from service.store import collection_statements as statements
 from service.store.connections import EXCHANGE, Connections, Row
 from service.store.exchange_state import OVERRULED, THEIRS, Copy
+from service.store.records import Watermark
+from service.store.statements import WATERMARKS
 
 Key = tuple[str, str]
 """(type, id over there)"""
@@ -31,17 +33,6 @@ class Outcome(StrEnum):
     """Something was away; it will be tried again."""
     STUCK = "stuck"
     """It was tried too often; the nightly reconciliation tries it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watermark:
-    """How far a type has been collected."""
-
-    type: str
-    watermark: datetime | None
-    """The newest `meta.lastUpdated` seen, by the server's clock; None before there was anything."""
-    polled_at: datetime
-    """When it was last asked, by ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +74,6 @@ class Quarantined:
     ended_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeFigures:
-    """How the exchange stands, for the command line, metrics and readiness."""
-
-    polled_at: datetime | None
-    """When the external server last answered a poll."""
-    delivered_at: datetime | None
-    waiting: int
-    """Referrals whose next delivery is scheduled."""
-    oldest_waiting: datetime | None
-    dead_letters: int
-    uncollected: int
-    """What was found over there and will be tried again."""
-    stuck: int
-    """What was found over there and tried too often."""
-    quarantined: int
-
-    @property
-    def last_contact(self) -> datetime | None:
-        """When the external server last did what was asked."""
-        return max((t for t in (self.polled_at, self.delivered_at) if t is not None), default=None)
-
-
 class CollectionState:
     """The collector's way to the database; may be shared by threads. Every method raises StoreUnavailable when the
     database cannot answer.
@@ -120,7 +88,7 @@ class CollectionState:
 
     def watermarks(self) -> dict[str, Watermark]:
         """How far each type has been collected."""
-        return {row[0]: Watermark(*row) for row in self._rows(statements.WATERMARKS)}
+        return {row[0]: Watermark(*row) for row in self._rows(WATERMARKS)}
 
     def advance(self, type_: str, watermark: datetime | None, now: datetime) -> None:
         """A type has been asked for at `now` (our clock); None leaves its watermark as it is."""
@@ -208,17 +176,6 @@ class CollectionState:
     def quarantine_due(self, before: datetime, limit: int = 50) -> list[Quarantined]:
         """What has not been tried since `before`: a mended Patient does not show in its ServiceRequest."""
         return [Quarantined(*row) for row in self._rows(statements.QUARANTINE_DUE, before=before, limit=limit)]
-
-    def discard(self, referral_id: str, now: datetime) -> bool:
-        """A person has decided that a dead letter is not to be delivered, unless something changes. False when it was
-        none.
-        """
-        return self._run(statements.DISCARD, id=referral_id, now=now) == 1
-
-    def figures(self) -> ExchangeFigures:
-        """How the exchange stands."""
-        (row,) = self._rows(statements.FIGURES)
-        return ExchangeFigures(*row)
 
     def _rows(self, statement: LiteralString, **values: Any) -> list[Row]:
         with self._connections.connection() as connection:

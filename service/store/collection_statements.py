@@ -2,8 +2,6 @@
 
 from typing import LiteralString
 
-WATERMARKS: LiteralString = "SELECT type, watermark, polled_at FROM collection ORDER BY type"
-
 ADVANCE: LiteralString = """
 INSERT INTO collection (type, watermark, polled_at) VALUES (%(type)s, %(watermark)s, %(now)s)
 ON CONFLICT (type) DO UPDATE SET watermark = coalesce(excluded.watermark, collection.watermark),
@@ -83,21 +81,4 @@ QUARANTINE_ENDED: LiteralString = "UPDATE quarantine SET ended_at = %(now)s WHER
 QUARANTINE_DUE: LiteralString = """
 SELECT remote_id, id, told, since, tried_at, ended_at FROM quarantine
 WHERE ended_at IS NULL AND tried_at <= %(before)s ORDER BY tried_at LIMIT %(limit)s
-"""
-
-DISCARD: LiteralString = """
-UPDATE exchange SET dead_at = NULL, attempts = 0, next_attempt_at = NULL, discarded_at = %(now)s
- WHERE referral_id = %(id)s AND dead_at IS NOT NULL
-"""
-
-FIGURES: LiteralString = """
-SELECT (SELECT max(polled_at) FROM collection),
-       (SELECT max(delivered_at) FROM exchange),
-       (SELECT count(*) FROM exchange WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),
-       (SELECT min(coalesce(unanswered_since, next_attempt_at)) FROM exchange
-         WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),
-       (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
-       (SELECT count(*) FROM collected WHERE outcome = 'waiting'),
-       (SELECT count(*) FROM collected WHERE outcome = 'stuck'),
-       (SELECT count(*) FROM quarantine WHERE ended_at IS NULL)
 """

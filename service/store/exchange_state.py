@@ -62,6 +62,8 @@ class ExchangeRow:
     delivered_at: datetime | None = None
     unanswered_since: datetime | None = None
     """When something was sent whose answer is not known: look there before sending again."""
+    waiting_since: datetime | None = None
+    """When it first could not be delivered, since it last was."""
 
 
 class ExchangeState:
@@ -127,10 +129,6 @@ class ExchangeState:
         """Deliveries that were given up, oldest first."""
         with self._connections.connection() as connection:
             return [ExchangeRow(*row) for row in connection.execute(statements.DEAD_LETTERS, {"limit": limit})]
-
-    def revive(self, referral_id: str, now: datetime) -> bool:
-        """A person has seen to a dead letter: it is due again at once. False when it was none."""
-        return self._changed(statements.REVIVE, {"id": referral_id, "now": now}) == 1
 
     def _changed(self, statement: LiteralString, values: Mapping[str, Any]) -> int:
         with self._connections.connection() as connection:
@@ -227,6 +225,7 @@ class Held:
                 "last_error": None if row.last_error is None else Jsonb(row.last_error),
                 "dead_at": row.dead_at,
                 "unanswered_since": row.unanswered_since,
+                "waiting_since": row.waiting_since,
             },
         )
 

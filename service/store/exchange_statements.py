@@ -3,7 +3,7 @@
 from typing import LiteralString
 
 ROW: LiteralString = """
-SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at, unanswered_since
+SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at, unanswered_since, waiting_since
   FROM exchange WHERE referral_id = %(id)s
 """
 
@@ -13,13 +13,13 @@ ORDER BY next_attempt_at LIMIT %(limit)s
 """
 
 DEAD_LETTERS: LiteralString = """
-SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at, unanswered_since
+SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at, unanswered_since, waiting_since
   FROM exchange WHERE dead_at IS NOT NULL ORDER BY dead_at LIMIT %(limit)s
 """
 
 FIND_UNDELIVERED: LiteralString = """
-INSERT INTO exchange (referral_id, next_attempt_at)
-SELECT DISTINCT r.referral_id, %(now)s::timestamptz
+INSERT INTO exchange (referral_id, next_attempt_at, waiting_since)
+SELECT DISTINCT r.referral_id, %(now)s::timestamptz, %(now)s::timestamptz
   FROM resource r
   LEFT JOIN remote m ON m.local_type = r.type AND m.local_id = r.id
   LEFT JOIN exchange e ON e.referral_id = r.referral_id
@@ -28,7 +28,8 @@ SELECT DISTINCT r.referral_id, %(now)s::timestamptz
    AND e.dead_at IS NULL AND e.next_attempt_at IS NULL
    AND (e.discarded_at IS NULL OR e.discarded_at < r.last_updated)
  LIMIT %(limit)s
-ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at
+ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at,
+  waiting_since = coalesce(exchange.waiting_since, excluded.waiting_since), discarded_at = NULL
  WHERE exchange.next_attempt_at IS NULL AND exchange.dead_at IS NULL
 """
 
@@ -36,11 +37,6 @@ BRING_FORWARD: LiteralString = """
 UPDATE exchange SET next_attempt_at = %(now)s::timestamptz + random() * %(spread)s::interval
  WHERE dead_at IS NULL AND next_attempt_at > %(now)s::timestamptz + %(spread)s::interval
    AND last_error->>'reason' = ANY(%(reasons)s::text[])
-"""
-
-REVIVE: LiteralString = """
-UPDATE exchange SET dead_at = NULL, attempts = 0, next_attempt_at = %(now)s
- WHERE referral_id = %(id)s AND dead_at IS NOT NULL
 """
 
 COPIES: LiteralString = """
@@ -68,18 +64,22 @@ FORGET: LiteralString = "DELETE FROM remote WHERE local_type = %(type)s AND loca
 DELIVERED: LiteralString = """
 INSERT INTO exchange (referral_id, delivered_at) VALUES (%(id)s, %(now)s)
 ON CONFLICT (referral_id) DO UPDATE SET delivered_at = excluded.delivered_at,
-  attempts = 0, next_attempt_at = NULL, last_error = NULL, unanswered_since = NULL
+  attempts = 0, next_attempt_at = NULL, last_error = NULL, unanswered_since = NULL, waiting_since = NULL,
+  discarded_at = NULL
 """
 
 FAILED: LiteralString = """
-INSERT INTO exchange (referral_id, attempts, next_attempt_at, last_error, dead_at, unanswered_since)
-VALUES (%(id)s, %(attempts)s, %(next_attempt_at)s, %(last_error)s, %(dead_at)s, %(unanswered_since)s)
+INSERT INTO exchange (referral_id, attempts, next_attempt_at, last_error, dead_at, unanswered_since, waiting_since)
+VALUES (%(id)s, %(attempts)s, %(next_attempt_at)s, %(last_error)s, %(dead_at)s, %(unanswered_since)s,
+        %(waiting_since)s)
 ON CONFLICT (referral_id) DO UPDATE SET attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at,
-  last_error = excluded.last_error, dead_at = excluded.dead_at, unanswered_since = excluded.unanswered_since
+  last_error = excluded.last_error, dead_at = excluded.dead_at, unanswered_since = excluded.unanswered_since,
+  waiting_since = excluded.waiting_since, discarded_at = NULL
 """
 
 HELD_BACK: LiteralString = """
-INSERT INTO exchange (referral_id, next_attempt_at) VALUES (%(id)s, %(now)s)
-ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at
+INSERT INTO exchange (referral_id, next_attempt_at, waiting_since) VALUES (%(id)s, %(now)s, %(now)s)
+ON CONFLICT (referral_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at,
+  waiting_since = coalesce(exchange.waiting_since, excluded.waiting_since), discarded_at = NULL
  WHERE exchange.next_attempt_at IS NULL AND exchange.dead_at IS NULL
 """

@@ -154,6 +154,8 @@ class QueueFigures:
     overdue_deadlines: int
     failing: int
     """Referrals whose delivery has failed and will be tried again."""
+    workers: int
+    """Background workers that have shown themselves within the last minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +172,36 @@ class ServerRow:
     """When somebody may try whether it answers again."""
     last_contact: datetime | None = None
     """When it last did what was asked, to a few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a type has been collected."""
+
+    type: str
+    watermark: datetime | None
+    """The newest `meta.lastUpdated` seen, by the server's clock; None before there was anything."""
+    polled_at: datetime
+    """When it was last asked, by ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFigures:
+    """How the exchange stands, for the command line, metrics and readiness."""
+
+    waiting: int
+    """Referrals whose next delivery is scheduled."""
+    oldest_waiting: datetime | None
+    """Since when the one among them that has waited longest could not be delivered."""
+    dead_letters: int
+    oldest_dead: datetime | None
+    discarded: int
+    """Dead letters that a person has decided to leave undelivered."""
+    polled_at: datetime | None
+    """When the external server last answered the collector; None when it never did."""
+    uncollected: int
+    """What was found over there and will be tried again."""
+    stuck: int
+    """What was found over there and tried too often."""
+    quarantined: int
+    """Referrals over there that cannot be taken in."""

@@ -70,8 +70,24 @@ SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'),
         FROM procrastinate_jobs j WHERE j.status = 'todo' AND (j.scheduled_at IS NULL OR j.scheduled_at <= now())),
        (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
        (SELECT count(*) FROM deadline WHERE due_at <= %(now)s),
-       (SELECT count(*) FROM exchange WHERE attempts > 0 AND dead_at IS NULL)
+       (SELECT count(*) FROM exchange WHERE attempts > 0 AND dead_at IS NULL AND next_attempt_at IS NOT NULL),
+       (SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute')
 """
+
+# Every one of these is answered from a partial index that holds only what is not in order, or from a few rows.
+EXCHANGE_FIGURES: LiteralString = """
+SELECT (SELECT count(*) FROM exchange WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),
+       (SELECT min(waiting_since) FROM exchange WHERE dead_at IS NULL AND waiting_since IS NOT NULL),
+       (SELECT count(*) FROM exchange WHERE dead_at IS NOT NULL),
+       (SELECT min(dead_at) FROM exchange WHERE dead_at IS NOT NULL),
+       (SELECT count(*) FROM exchange WHERE discarded_at IS NOT NULL),
+       (SELECT max(polled_at) FROM collection),
+       (SELECT count(*) FROM collected WHERE outcome = 'waiting'),
+       (SELECT count(*) FROM collected WHERE outcome = 'stuck'),
+       (SELECT count(*) FROM quarantine WHERE ended_at IS NULL)
+"""
+
+WATERMARKS: LiteralString = "SELECT type, watermark, polled_at FROM collection ORDER BY type"
 
 KEYS_OF: LiteralString = "SELECT key FROM natural_key WHERE kind = %(kind)s AND reference = %(reference)s"
 

@@ -13,12 +13,14 @@ from service.store.records import (
     OPEN_STATES,
     AbsenceRow,
     Deadline,
+    ExchangeFigures,
     JournalEntry,
     Page,
     QueueFigures,
     ReferralRow,
     ServerRow,
     Stored,
+    Watermark,
 )
 from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
 from service.store.text_arrays import Texts
@@ -163,6 +165,15 @@ class View:
         """How many jobs wait, run and have failed, and what is overdue at `now`."""
         (row,) = self._rows(statements.QUEUE_FIGURES, {"now": now})
         return QueueFigures(*row)
+
+    def exchange_figures(self) -> ExchangeFigures:
+        """How the exchange with the external server stands."""
+        (row,) = self._rows(statements.EXCHANGE_FIGURES, {})
+        return ExchangeFigures(*row)
+
+    def watermarks(self) -> list[Watermark]:
+        """How far each type has been collected, by name; empty before the first look."""
+        return [Watermark(*row) for row in self._rows(statements.WATERMARKS, {})]
 
 
 def _stored(row: Row) -> Stored:

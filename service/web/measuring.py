@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from fhir_mappings.issues import Issue
 from service.access.caller import HEADER, read_caller
 from service.store.database import Store
-from service.store.records import StoreUnavailable
+from service.store.records import ExchangeFigures, StoreUnavailable, Watermark
 
 REQUEST_ID = "X-Request-Id"
 
@@ -69,21 +69,26 @@ class _Queue(Collector):
         now = datetime.now(UTC)
         try:
             figures = self.store.view().queue_figures(now)
+            exchange = self.store.view().exchange_figures()
+            watermarks = self.store.view().watermarks()
             server = self.store.view().external_server()
         except StoreUnavailable:
             yield GaugeMetricFamily("sluss_up", "1 when the database answers", 0)
             return
-        oldest = (now - figures.oldest_due).total_seconds() if figures.oldest_due else 0.0
         yield GaugeMetricFamily("sluss_up", "1 when the database answers", 1)
         yield GaugeMetricFamily("sluss_jobs_waiting", "Jobs that wait for a worker", figures.waiting)
         yield GaugeMetricFamily("sluss_jobs_running", "Jobs that a worker has", figures.running)
         yield GaugeMetricFamily("sluss_jobs_failed", "Jobs that failed", figures.failed)
-        yield GaugeMetricFamily("sluss_jobs_oldest_due_seconds", "Age of the oldest job that is due", max(0.0, oldest))
+        yield GaugeMetricFamily(
+            "sluss_jobs_oldest_due_seconds", "Age of the oldest job that is due", _age(figures.oldest_due, now)
+        )
+        yield GaugeMetricFamily("sluss_workers", "Background workers that show themselves", figures.workers)
         yield GaugeMetricFamily("sluss_deliveries_failing", "Referrals whose delivery is retried", figures.failing)
         yield GaugeMetricFamily("sluss_dead_letters", "Referrals whose delivery needs a person", figures.dead_letters)
-        down_for = (now - server.down_since).total_seconds() if server.down_since else 0.0
+        yield from _exchange(exchange, now)
+        yield from _collection(exchange, watermarks)
         yield GaugeMetricFamily(
-            "sluss_external_server_down_seconds", "Time that it has not answered", max(0.0, down_for)
+            "sluss_external_server_down_seconds", "Time that it has not answered", _age(server.down_since, now)
         )
         if server.last_contact:
             last = server.last_contact.timestamp()
@@ -91,6 +96,42 @@ class _Queue(Collector):
                 "sluss_external_server_last_contact_timestamp_seconds", "When it last answered", last
             )
         yield GaugeMetricFamily("sluss_deadlines_overdue", "Time limits that have passed", figures.overdue_deadlines)
+
+
+def _exchange(figures: ExchangeFigures, now: datetime) -> Iterator[GaugeMetricFamily]:
+    """What is on its way to the external server, or should be."""
+    yield GaugeMetricFamily("sluss_deliveries_waiting", "Referrals whose delivery is scheduled", figures.waiting)
+    yield GaugeMetricFamily(
+        "sluss_deliveries_oldest_waiting_seconds",
+        "Time since the delivery that waits longest first could not be made",
+        _age(figures.oldest_waiting, now),
+    )
+    yield GaugeMetricFamily(
+        "sluss_dead_letters_oldest_seconds", "Age of the oldest dead letter", _age(figures.oldest_dead, now)
+    )
+    yield GaugeMetricFamily("sluss_deliveries_discarded", "Referrals that a person left undelivered", figures.discarded)
+
+
+def _collection(figures: ExchangeFigures, watermarks: Sequence[Watermark]) -> Iterator[GaugeMetricFamily]:
+    """What comes from the external server."""
+    yield GaugeMetricFamily("sluss_collection_waiting", "Changes there that are tried again", figures.uncollected)
+    yield GaugeMetricFamily("sluss_collection_stuck", "Changes there that were tried too often", figures.stuck)
+    yield GaugeMetricFamily("sluss_quarantined_referrals", "Referrals there that are unreadable", figures.quarantined)
+    if figures.polled_at:
+        at = figures.polled_at.timestamp()
+        yield GaugeMetricFamily("sluss_collection_last_look_timestamp_seconds", "When it last answered a look", at)
+    reached = GaugeMetricFamily(
+        "sluss_collection_watermark_timestamp_seconds", "Newest change seen there, by its clock", labels=["type"]
+    )
+    for mark in watermarks:
+        if mark.watermark:
+            reached.add_metric([mark.type], mark.watermark.timestamp())
+    yield reached
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    """Seconds from `since` to `now`; 0 without one, or when it is still to come."""
+    return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
 def _begin() -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
-from service.store.records import StoreUnavailable
+from service.store.records import ExchangeFigures, ServerRow, StoreUnavailable
 from service.web import replies
 from service.web.capability import capability_statement
 from service.web.measuring import exposition
@@ -16,7 +16,7 @@ from service.web.requests_in import base_url, house
 blueprint = Blueprint("system", __name__)
 
 LATE_SECONDS = 300
-"""A job that has been due for longer than this makes the queue `degraded`."""
+"""A job that has been due for longer than this makes the queue `degraded`, a look that long ago the collection."""
 
 
 @blueprint.get("/fhir/metadata")
@@ -60,17 +60,37 @@ def _degradable() -> dict[str, str]:
     queue = "degraded: jobs wait; does a worker run?" if late else "ok"
     if current_app.config["FHIR_SERVER_URL"] is None:
         return {"external_fhir_server": "off", "queue": queue}
-    server = house().store.view().external_server()
+    view = house().store.view()
+    server, exchange = view.external_server(), view.exchange_figures()
+    return {
+        "external_fhir_server": _delivery(server, exchange, figures.failing),
+        "collection": _collection(exchange, now),
+        "queue": queue,
+    }
+
+
+def _delivery(server: ServerRow, exchange: ExchangeFigures, failing: int) -> str:
     if server.down_since is not None:
         contact = server.last_contact.isoformat(timespec="seconds") if server.last_contact else "never"
         since = server.down_since.isoformat(timespec="seconds")
-        away = f"degraded: down since {since} ({server.reason}), last contact {contact}"
-        return {"external_fhir_server": away, "queue": queue}
-    if figures.dead_letters:
-        return {"external_fhir_server": f"degraded: {figures.dead_letters} dead letters", "queue": queue}
-    if figures.failing:
-        return {"external_fhir_server": f"degraded: {figures.failing} deliveries being retried", "queue": queue}
-    return {"external_fhir_server": "ok", "queue": queue}
+        waiting = f", {exchange.waiting} referrals wait" if exchange.waiting else ""
+        return f"degraded: down since {since} ({server.reason}), last contact {contact}{waiting}"
+    if exchange.dead_letters:
+        return f"degraded: {exchange.dead_letters} dead letters; see sluss exchange dead"
+    if failing:
+        return f"degraded: {failing} deliveries being retried"
+    return "ok"
+
+
+def _collection(exchange: ExchangeFigures, now: datetime) -> str:
+    """What somebody must look at comes before what may only be late."""
+    if exchange.stuck or exchange.quarantined:
+        return f"degraded: {exchange.stuck} changes stuck, {exchange.quarantined} unreadable referrals"
+    if exchange.polled_at is None:
+        return "degraded: never looked; does a worker run?"
+    if (now - exchange.polled_at).total_seconds() > LATE_SECONDS:
+        return f"degraded: last look {exchange.polled_at.isoformat(timespec='seconds')}"
+    return "ok"
 
 
 def _json(body: Json, status: int = 200) -> Response:

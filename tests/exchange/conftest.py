@@ -14,6 +14,7 @@ from service.exchange.deliver import Deliverer, Result
 from service.exchange.stand_in import Running, running_stand_in
 from service.exchange.stand_in_memory import Memory
 from service.store.database import Store
+from service.store.dead_letters import DeadLetters
 from service.store.exchange_state import Copy, ExchangeRow, ExchangeState
 from service.store.records import Write
 from tests.exchange.troubled import Way
@@ -74,6 +75,13 @@ def exchange(store: Store) -> Iterator[ExchangeState]:
 @pytest.fixture
 def deliverer(store: Store, exchange: ExchangeState, there: Running, clock: Clock) -> Deliverer:
     return Deliverer(store, exchange, FhirClient(there.url, 2), CANONICAL, clock, chance=lambda: 0.5)
+
+
+@pytest.fixture
+def dead_letters(store: Store) -> Iterator[DeadLetters]:
+    letters = DeadLetters(store.url)
+    yield letters
+    letters.close()
 
 
 @dataclass

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from fhir_mappings.records import Json
 from service.exchange.deliver import Result, State
+from service.store.dead_letters import DeadLetters, Decision
 from service.store.exchange_state import Copy
 from tests.exchange.conftest import CANONICAL, Clock, House
 from tests.store.examples import communication, patient
@@ -146,12 +147,15 @@ def test_a_patient_whom_that_server_has_twice_is_a_case_for_a_person(house: Hous
     assert len(house.shown("Patient")) == 2
 
 
-def test_a_dead_letter_that_a_person_has_seen_to_is_delivered(house: House, clock: Clock) -> None:
+def test_a_dead_letter_that_a_person_has_seen_to_is_delivered(
+    house: House, clock: Clock, dead_letters: DeadLetters
+) -> None:
     doubles = [house.memory.create({n: v for n, v in patient().items() if n != "id"})[1] for _ in range(2)]
     house.receive()
     house.deliver()
     del house.memory.versions["Patient", doubles[1]["id"]]
     assert house.deliver().state is State.DEAD, "it waits for the person, not for another change"
-    assert house.exchange.revive("r-1", clock())
+    seen_to = Decision("operator test", None, {}, clock())
+    assert dead_letters.replay(["r-1"], seen_to) == ["r-1"]
     assert house.deliver() == Result(State.DELIVERED)
-    assert not house.exchange.revive("r-1", clock())
+    assert dead_letters.replay(["r-1"], seen_to) == []
