@@ -19,7 +19,7 @@ from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
 from service.settings import Settings
 from service.store.records import StoreUnavailable
-from service.web import errors, measuring, operations, plain, rest, searching, system
+from service.web import errors, measuring, operations, plain, rest, searching, system, wake
 from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
 
 log = structlog.get_logger("sluss")
@@ -39,6 +39,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.config.update(
         PUBLIC_URL=settings.public_url,
         FHIR_SERVER_URL=settings.fhir_server_url,
+        WAKE_TOKEN=settings.wake_token,
         MAX_CONTENT_LENGTH=MOST_BYTES + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -48,8 +49,8 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for check in (_only_loopback, check_address, check_media, check_caller):
         app.before_request(check)
     app.before_request(_Directory(home))
-    for blueprint in (system.blueprint, operations.blueprint, searching.blueprint, rest.blueprint, plain.blueprint):
-        app.register_blueprint(blueprint)
+    for room in (system, operations, searching, rest, plain, wake):
+        app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     r4.prepare()
     return app

@@ -1,8 +1,9 @@
 """Settings: environment variables, read once, all checked at start (contract 1)."""
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,8 @@ class Settings:
     """Base that clients see, without a trailing slash and without `/fhir`; None means from the request."""
     auth: str = "off"
     log_level: str = "info"
+    wake_token: str | None = field(default=None, repr=False)
+    """The secret with which the external server may say that something has changed there; None: it may not."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -48,6 +51,7 @@ class Settings:
             public_url=(_url(env, "SLUSS_PUBLIC_URL", problems) or "").removesuffix("/fhir") or None,
             auth=_auth(env, problems),
             log_level=_log_level(env, problems),
+            wake_token=_wake_token(env, problems),
         )
         if problems:
             raise BadSettings(problems)
@@ -94,4 +98,11 @@ def _log_level(env: Mapping[str, str], problems: list[str]) -> str:
     value = (env.get("SLUSS_LOG_LEVEL") or "info").lower()
     if value not in ("debug", "info", "warning", "error"):
         problems.append("SLUSS_LOG_LEVEL takes: debug, info, warning, error")
+    return value
+
+
+def _wake_token(env: Mapping[str, str], problems: list[str]) -> str | None:
+    value = env.get("SLUSS_WAKE_TOKEN") or None
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{32,200}", value):
+        problems.append("SLUSS_WAKE_TOKEN takes 32 to 200 letters, digits and . _ ~ + / = -")
     return value

@@ -6,6 +6,8 @@ import pytest
 
 from service.settings import BadSettings, Settings
 
+SECRET = "a-secret-of-at-least-32-characters"
+
 
 def test_without_any_variable_everything_has_its_default() -> None:
     settings = Settings.from_env({})
@@ -30,6 +32,7 @@ def test_every_variable_is_read() -> None:
             "SLUSS_PUBLIC_URL": "https://remiss.example/",
             "SLUSS_AUTH": "off",
             "SLUSS_LOG_LEVEL": "DEBUG",
+            "SLUSS_WAKE_TOKEN": SECRET,
         }
     )
     assert settings == Settings(
@@ -40,6 +43,7 @@ def test_every_variable_is_read() -> None:
         canonical_base="https://region.example/ikbt",
         public_url="https://remiss.example",
         log_level="debug",
+        wake_token=SECRET,
     )
 
 
@@ -54,6 +58,7 @@ def test_every_variable_is_read() -> None:
         "SLUSS_PUBLIC_URL",
         "SLUSS_AUTH",
         "SLUSS_LOG_LEVEL",
+        "SLUSS_WAKE_TOKEN",
     ],
 )
 def test_an_empty_variable_is_as_if_it_were_not_there(name: str) -> None:
@@ -93,6 +98,16 @@ def test_authentication_other_than_off_does_not_exist_yet(value: str) -> None:
     assert refused.value.problems[0].startswith("SLUSS_AUTH takes: off")
 
 
+@pytest.mark.parametrize("value", ["short", SECRET[:31], f"{SECRET} and a space", f"{SECRET}\r\nX: y", "å" * 40])
+def test_a_secret_that_is_guessed_or_fits_no_header_is_refused_and_never_repeated(value: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({"SLUSS_WAKE_TOKEN": value})
+    (problem,) = refused.value.problems
+    assert problem.startswith("SLUSS_WAKE_TOKEN takes 32 to 200")
+    assert value not in problem
+    assert SECRET not in repr(Settings(wake_token=SECRET))
+
+
 def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes() -> None:
     bad = {
         "SLUSS_DATABASE_URL": "sqlite://",
@@ -101,6 +116,7 @@ def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes(
         "SLUSS_PUBLIC_URL": "x",
         "SLUSS_AUTH": "x",
         "SLUSS_LOG_LEVEL": "x",
+        "SLUSS_WAKE_TOKEN": "x",
     }
     with pytest.raises(BadSettings) as refused:
         Settings.from_env(bad)

@@ -73,6 +73,11 @@ def create_stand_in(memory: Memory | None = None) -> Flask:
     def update(resource_type: str, resource_id: str) -> Response:
         return _answer(200, held.update(_body(resource_type), resource_id, request.headers.get("If-Match")))
 
+    @app.delete("/fhir/<resource_type>/<resource_id>")
+    def delete(resource_type: str, resource_id: str) -> Response:
+        held.delete(resource_type, resource_id)
+        return Response(status=204)
+
     @app.get("/fhir/<resource_type>")
     @app.post("/fhir/<resource_type>/_search")
     def search(resource_type: str) -> Response:
@@ -191,7 +196,9 @@ def _outcome(code: str, diagnostics: str) -> Json:
 
 
 def _capabilities(now: datetime) -> Json:
-    interactions = [{"code": code} for code in ("read", "vread", "history-instance", "create", "update", "search-type")]
+    interactions = [
+        {"code": code} for code in ("read", "vread", "history-instance", "create", "update", "delete", "search-type")
+    ]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -66,6 +66,16 @@ class Memory:
             self._check_references(resource)
             return self._keep(resource, resource_id)
 
+    def delete(self, resource_type: str, resource_id: str) -> None:
+        """Forget a resource, with its history; nothing happens when there is none. Refused 409 while another refers to
+        it (https://hl7.org/fhir/R4/http.html#delete).
+        """
+        with self._lock:
+            name = f"{resource_type}/{resource_id}"
+            if any(name in _references(kept[-1]) for kept in self.versions.values()):
+                raise Refused(409, "conflict", "Another resource refers to it")
+            self.versions.pop((resource_type, resource_id), None)
+
     def transaction(self, bundle: Json) -> Json:
         """The transaction-response; Refused, with nothing kept, when any entry is refused
         (https://hl7.org/fhir/R4/http.html#transaction).

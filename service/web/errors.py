@@ -13,7 +13,7 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
-from service.web.requests_in import as_far_as_readable, base_url, house
+from service.web.requests_in import WAKE, as_far_as_readable, base_url, house
 from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
@@ -134,7 +134,8 @@ def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None
 
 
 def _unreceived_risk() -> list[Issue]:
-    if request.method not in ("POST", "PUT") or request.path.rstrip("/").endswith(("$assess", "_search")):
+    path = request.path.rstrip("/")
+    if request.method not in ("POST", "PUT") or path.endswith(("$assess", "_search")) or path.startswith(WAKE):
         return []
     body = as_far_as_readable()
     limit = house().pack.limits.get(ITEM_9_LIMIT)

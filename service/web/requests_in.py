@@ -21,6 +21,9 @@ from service.referral.refusal import Kind, Refusal
 MOST_BYTES = 1_000_000
 MOST_ENTRIES = 200
 
+WAKE = "/exchange/wake"
+"""Where the external server says that something has changed there."""
+
 FHIR_JSON = ("application/fhir+json", "application/json")
 
 FHIR_VERSIONS = ("4.0", "4.0.1")
@@ -47,9 +50,9 @@ def caller() -> Caller:
 
 def check_media() -> None:
     """JSON only: 415 for another body, 406 for an Accept (or `_format`) that allows no JSON. A method or address that
-    does not exist is told first.
+    does not exist is told first. Nobody reads what wakes the collector, so that may come as anything.
     """
-    if request.routing_exception is not None:
+    if request.routing_exception is not None or request.path.startswith(WAKE):
         return
     searches = request.path.rstrip("/").endswith("/_search")
     nothing_sent = request.content_length == 0 or (searches and not request.content_type)

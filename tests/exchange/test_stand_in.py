@@ -81,7 +81,7 @@ def test_bodies_that_are_no_fhir_json_are_refused(http: FlaskClient) -> None:
     assert http.post("/fhir/Task", data="{}", content_type="text/plain").status_code == 415
     assert http.post("/fhir/Task", data="{", content_type=FHIR).status_code == 400
     assert post(http, TASK, "/fhir/Patient").status_code == 400
-    assert http.delete("/fhir/Task/1").status_code == 405
+    assert http.patch("/fhir/Task/1").status_code == 405
 
 
 def test_a_conditional_create_finds_one_or_refuses_several(http: FlaskClient) -> None:
@@ -179,3 +179,15 @@ def test_pages_follow_one_another_without_the_query_in_their_links(http: FlaskCl
         assert not any("requested" in url for url in following)
         page = http.get(following[0]).json if following else None
     assert len(seen) == len(set(seen)) == 5
+
+
+def test_what_is_deleted_is_gone_unless_another_resource_refers_to_it(http: FlaskClient) -> None:
+    parent = post(http, TASK).json
+    assert parent is not None
+    child = post(http, {**TASK, "partOf": [{"reference": f"Task/{parent['id']}"}]}).json
+    assert child is not None
+    assert http.delete(f"/fhir/Task/{parent['id']}").status_code == 409
+    assert http.delete(f"/fhir/Task/{child['id']}").status_code == 204
+    assert http.delete(f"/fhir/Task/{parent['id']}").status_code == 204
+    assert http.get(f"/fhir/Task/{parent['id']}").status_code == 404
+    assert http.delete(f"/fhir/Task/{parent['id']}").status_code == 204, "what is gone stays gone"
