@@ -1,4 +1,4 @@
-"""The command line: `sluss serve`, `worker`, `db`, `pack`, `team`, `stand-in`, `demo`."""
+"""The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `team`, `stand-in`, `demo`."""
 
 import contextlib
 import os
@@ -6,39 +6,36 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import wraps
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
+from service.exchange_cli import exchange
 from service.settings import BadSettings, Settings
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
-@click.group()
-def main() -> None:
-    """Sluss: referrals to internet-delivered CBT, judged, routed and answered; FHIR R4."""
-
-
-def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+class _Told(click.Group):
     """What can go wrong at a start is told in words, with exit status 1."""
 
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
         try:
-            return command(*args, **kwargs)
+            return super().invoke(ctx)
         except Exception as problem:
             told = _in_words(problem)
             if told is None:
                 raise
             raise click.ClickException(told) from None
 
-    return run
+
+@click.group(cls=_Told)
+def main() -> None:
+    """Sluss: referrals to internet-delivered CBT, judged, routed and answered; FHIR R4."""
 
 
 def _in_words(problem: Exception) -> str | None:
@@ -61,7 +58,6 @@ def _in_words(problem: Exception) -> str | None:
 @click.option("--workers", default=1, show_default=True, help="Web processes.")
 @click.option("--threads", default=8, show_default=True, help="Threads per web process.")
 @click.option("--with-worker", is_flag=True, help="Also run the background worker.")
-@_told
 def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
     """Run the web service."""
     settings = Settings.from_env()
@@ -125,7 +121,6 @@ def _is_loopback(host: str) -> bool:
 
 
 @main.command()
-@_told
 def worker() -> None:
     """Run the background worker: deliveries and timers."""
     from service import logs
@@ -158,13 +153,15 @@ def _deliverer(settings: Settings, house: Any) -> Any:
     )
 
 
+main.add_command(exchange)
+
+
 @main.group()
 def db() -> None:
     """The database."""
 
 
 @db.command("upgrade")
-@_told
 def db_upgrade() -> None:
     """Bring the schema up to this version (the embedded database does so by itself)."""
     from service.store.database import Store
@@ -186,7 +183,6 @@ def pack() -> None:
 
 @pack.command("check")
 @click.argument("path", required=False)
-@_told
 def pack_check(path: str | None) -> None:
     """Check a region pack (a shipped one's name, or a folder) and run its cases. Default: SLUSS_PACK."""
     from service.packs.cases import cases_of
@@ -216,7 +212,6 @@ def team() -> None:
 @click.option("--from", "first", type=DAY, required=True, help="First day, 2026-12-21.")
 @click.option("--to", "last", type=DAY, required=True, help="Last day, included.")
 @click.option("--substitute", help="Team that takes new referrals meanwhile; without one coordination decides.")
-@_told
 def team_absent(team_id: str, first: datetime, last: datetime, substitute: str | None) -> None:
     """A team takes no new referrals from one day to another. What it has not accepted moves at once if that is now."""
     from service.app import make_house
