@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import simplejson
-
 from fhir_mappings import strict_json
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.r4 import Definition, Element, definition, is_resource_type
@@ -223,13 +221,9 @@ def fingerprint(resources: Sequence[tuple[str | None, Json]]) -> str:
     entry, since a sender may make new ones each time. The order of members does not matter; every digit of a decimal
     does.
     """
-    text = simplejson.dumps(
+    text = strict_json.dump(
         [{name: value for name, value in resource.items() if name not in ("id", "meta")} for _, resource in resources],
-        use_decimal=True,
-        ensure_ascii=False,
-        allow_nan=False,
         sort_keys=True,
-        separators=(",", ":"),
     )
     positions = {strict_json.dump_text(url)[1:-1]: place for place, (url, _) in enumerate(resources) if url}
     if positions:

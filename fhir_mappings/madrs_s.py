@@ -46,7 +46,8 @@ def from_fhir_response(
         return None, [left_out]
     scores: dict[str, int] = {}
     issues: list[Issue] = []
-    for question in questions(resource, expression):
+    asked = list(questions(resource, expression))
+    for question in asked:
         score = _score_of(question, canonical)
         if isinstance(score, Issue):
             issues.append(score)
@@ -54,8 +55,8 @@ def from_fhir_response(
             issues.append(_twice(question.expression, question.link_id))
         else:
             scores[question.link_id] = score
-    asked = {question.link_id for question in questions(resource, expression)}
-    issues += [_missing(f"{expression}.item", item) for item in ITEMS if item not in asked]
+    there = {question.link_id for question in asked}
+    issues += [_missing(f"{expression}.item", item) for item in ITEMS if item not in there]
     if issues:
         return None, issues
     items = tuple(scores[item] for item in ITEMS)

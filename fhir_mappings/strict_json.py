@@ -62,16 +62,19 @@ def parse(body: bytes) -> Json | list[Issue]:
     return issues or top
 
 
-def dump(resource: Json) -> str:
-    """Compact JSON text of a resource, characters unescaped, every `Decimal` with the digits it was read with.
+def dump(resource: Json | list[Json], *, sort_keys: bool = False) -> str:
+    """Compact JSON text of a resource, characters unescaped, every `Decimal` with the digits it was read with; members
+    as they stand, or in order of their names.
 
     Raises ValueError for a number that is NaN or infinite: JSON has no such numbers.
     """
     try:
-        return _without_decimals.encode(resource)
+        return (_sorted_without_decimals if sort_keys else _without_decimals).encode(resource)
     except _DecimalFound:
         pass
-    return simplejson.dumps(resource, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return simplejson.dumps(
+        resource, use_decimal=True, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
+    )
 
 
 class _DecimalFound(Exception):  # noqa: N818 - no error, a fact
@@ -84,6 +87,14 @@ def _decimal_found(value: object) -> None:
 
 _without_decimals = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_decimal_found
+)
+_sorted_without_decimals = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+    check_circular=False,
+    sort_keys=True,
+    separators=(",", ":"),
+    default=_decimal_found,
 )
 
 

@@ -6,7 +6,6 @@ sees; organisations, roles and persons are matched by HSA-id, and the pack's dir
 """
 
 from collections import defaultdict
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fhir_mappings.bundle import rewrite_references
@@ -18,7 +17,7 @@ from fhir_mappings.terminology import HSA_SYSTEMS, IDENTITY_SYSTEMS, Systems
 from service.referral.house import House
 from service.referral.intake import Part, Submission, names_of
 from service.store.change import Change
-from service.store.records import Stored, Write
+from service.store.records import NewReferral, Stored, Surroundings, Write
 
 
 @dataclass(slots=True)
@@ -29,6 +28,7 @@ class Parties:
     organisation: Reference
     requester: Reference
     """The PractitionerRole, or the Organization where no role was given."""
+    surroundings: Surroundings
     became: dict[str, Reference] = field(default_factory=dict)
     """What references in the submission call it (fullUrl, `#id`) to the stored resource."""
     made: set[Reference] = field(default_factory=set)
@@ -40,19 +40,20 @@ def patient_key(identity: PatientIdentity, organisation: str) -> str:
     return f"{identity.key}@{organisation}"
 
 
-def settle(house: House, change: Change, submission: Submission) -> Parties:
-    """Find or make the stored Patient, Organization, PractitionerRole and Practitioner of a submission."""
+def settle(house: House, change: Change, row: NewReferral, submission: Submission) -> Parties:
+    """Find or make the stored Patient, Organization, PractitionerRole and Practitioner of a referral's submission. The
+    patient's lock is held.
+    """
     referral = submission.referral
     unit = referral.requester.unit
-    desk = _Desk(house, change)
     roles = [p for p in submission.requester_parts if p.type == "PractitionerRole"]
-    desk.look_up(
-        {
-            ("Organization", unit),
-            ("Patient", patient_key(referral.patient.identity, unit)),
-            *((p.type, hsa) for p in submission.requester_parts if (hsa := hsa_id_of(p.resource))),
-        }
-    )
+    keys = {
+        ("Organization", unit),
+        ("Patient", patient_key(referral.patient.identity, unit)),
+        *((p.type, hsa) for p in submission.requester_parts if (hsa := hsa_id_of(p.resource))),
+    }
+    surroundings = change.surroundings(sorted(keys), row.patient_key, row.id)
+    desk = _Desk(house, change, surroundings)
     for part in submission.requester_parts:
         if part.type == "Organization":
             desk.provider(part)
@@ -71,29 +72,28 @@ def settle(house: House, change: Change, submission: Submission) -> Parties:
     requester_reference = _requester(submission, desk, organisation)
     patient = desk.patient(submission, unit)
     desk.flush()
-    return Parties(patient, organisation, requester_reference, desk.became, desk.made)
+    return Parties(patient, organisation, requester_reference, surroundings, desk.became, desk.made)
 
 
 class _Desk:
     """Collects what must be made, so that it is written at once."""
 
-    def __init__(self, house: House, change: Change) -> None:
+    def __init__(self, house: House, change: Change, surroundings: Surroundings) -> None:
         self.house = house
         self.change = change
         self.known: defaultdict[str, dict[str, Reference]] = defaultdict(dict)
+        for (kind, key), stored in surroundings.known.items():
+            self.known[kind][key] = stored.reference
         self.became: dict[str, Reference] = {}
         self.made: set[Reference] = set()
         self.writes: list[Write] = []
 
-    def look_up(self, keys: Collection[tuple[str, str]]) -> None:
-        """Find in one go which of the (kind, key) that are going to be asked for are known."""
-        for (kind, key), reference in self.change.naturals(sorted(keys)).items():
-            self.known[kind][key] = reference
-
     def make(self, resource: Json, kind: str, key: str | None) -> Reference:
         """A new stored resource, unless another transaction has claimed its key meanwhile."""
         reference = Reference(f"{kind}/{self.house.new_id()}")
-        if key is not None:
+        if kind == "Patient" and key is not None:
+            self.change.stand_for(kind, key, reference)
+        elif key is not None:
             winner = self.change.claim_natural(kind, key, reference)
             self.known[kind][key] = winner
             if winner != reference:

@@ -20,6 +20,7 @@ from service.store.records import (
     ReferralRow,
     StaleVersion,
     Stored,
+    Surroundings,
     Write,
 )
 from service.store.text_arrays import Texts
@@ -37,7 +38,7 @@ class Change(View):
         self.connection = connection
         self._stamp: datetime | None = None
         self._pending = _Pending()
-        self._written: dict[Reference, Stored] = {}
+        self._known: dict[Reference, Stored] = {}
         self._plainly(b"BEGIN")
 
     def _rows(
@@ -65,7 +66,8 @@ class Change(View):
 
     def open_referral(self, new: NewReferral) -> ReferralRow | None:
         """Takes in a referral under its organisation and placer identifier. None when that is taken: by a committed
-        one, or by a concurrent one, whose end is waited for. On success this transaction holds the row's lock.
+        one, or by a concurrent one, whose end is waited for. On success this transaction holds the row's lock and the
+        patient's (`lock_patient`).
         """
         values = {name: getattr(new, name) for name in NewReferral.__slots__}
         values["alerted"] = Texts(new.alerted)
@@ -74,7 +76,7 @@ class Change(View):
         if row is None:
             return None
         if self._stamp is None:
-            (self._stamp,) = row
+            _, self._stamp = row
         return ReferralRow(*(getattr(new, name) for name in NewReferral.__slots__))
 
     def lock_referral(self, referral_id: str) -> ReferralRow:
@@ -106,12 +108,25 @@ class Change(View):
             return Reference(row[0])
         return self.natural(kind, [key])[key]
 
+    def stand_for(self, kind: str, key: str, reference: Reference) -> None:
+        """As `claim_natural`, for a key that nobody else can be claiming: a Patient's, under that patient's lock."""
+        self._pending.naturals.append((kind, indexed(key), reference))
+
+    def get(self, type_: str, id_: str) -> Stored | None:
+        """As View's; what this transaction has created or met is known without asking."""
+        return self._known.get(Reference(f"{type_}/{id_}")) or super().get(type_, id_)
+
     def get_many(self, references: Iterable[str]) -> dict[Reference, Stored]:
-        """As View's; what this transaction has created is known without asking."""
+        """As View's; what this transaction has created or met is known without asking."""
         wanted = [Reference(reference) for reference in references]
-        # a replaced one may belong to a referral that only the database knows
-        own = {ref: self._written[ref] for ref in wanted if ref in self._written and self._written[ref].version == 1}
+        own = {ref: self._known[ref] for ref in wanted if ref in self._known}
         return {**super().get_many(ref for ref in wanted if ref not in own), **own}
+
+    def surroundings(self, keys: Iterable[tuple[str, str]], patient_key: str, besides: str = "") -> Surroundings:
+        """As View's."""
+        found = super().surroundings(keys, patient_key, besides)
+        self._known |= {stored.reference: stored for stored in found.known.values()}
+        return found
 
     def open_referrals(self, patient_key: str) -> list[ReferralRow]:
         """As View's, with this transaction's own changes."""
@@ -137,7 +152,11 @@ class Change(View):
             body = dump(resource)
             self._pending.add(type_, id_, write, resource, body)
             stored.append(Stored(type_, id_, write.expect + 1, self.stamp, body, write.referral_id))
-        self._written |= {item.reference: item for item in stored}
+        for item in stored:
+            if item.version == 1:
+                self._known[item.reference] = item
+            else:  # it may belong to a referral that only the database knows
+                self._known.pop(item.reference, None)
         return stored
 
     def journal(self, entries: Iterable[JournalEntry]) -> None:
@@ -228,6 +247,7 @@ class _Pending:
         self.created: list[tuple[str, str, str | None, str]] = []
         self.replaced: list[tuple[str, str, int, str | None, str]] = []
         self.touched: set[tuple[str, str]] = set()
+        self.naturals: list[tuple[str, str, str]] = []
         self.index: list[tuple[str, str, str, str, str]] = []
         self.journal: list[JournalEntry] = []
         self.patches: dict[str, dict[str, Any]] = {}
@@ -235,7 +255,7 @@ class _Pending:
         self.jobs: list[tuple[str, str, str | None, str | None, datetime | None]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.touched or self.journal or self.patches or self.deadlines or self.jobs)
+        return bool(self.touched or self.naturals or self.journal or self.patches or self.deadlines or self.jobs)
 
     def add(self, type_: str, id_: str, write: Write, resource: Json, body: str) -> None:
         """Gathers one resource and what it is found by."""
@@ -263,6 +283,7 @@ class _Pending:
         patches = [(id_, dump(_as_json(fields))) for id_, fields in self.patches.items()]
         rows: dict[str, tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]] = {
             "created": (("types", "ids", "referrals", "bodies"), self.created),
+            "stood_for": (("natural_kinds", "natural_keys", "natural_references"), self.naturals),
             "found_by": (("index_types", "index_params", "index_values", "index_statuses", "index_ids"), self.index),
             "told": (("told_referrals", "told_actors", "told_events", "told_details"), told),
             "patched": (("patch_ids", "patches"), patches),

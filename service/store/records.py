@@ -96,6 +96,18 @@ class ReferralRow(NewReferral):
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is there when a referral comes in."""
+
+    known: Mapping[tuple[str, str], Stored]
+    """The resources that stand for (kind, key), of those asked for."""
+    absences: tuple["AbsenceRow", ...]
+    """Every absence that people have entered, in that order."""
+    others_open: bool
+    """Whether the patient has another referral that is not at an end, from whichever organisation."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalEntry:
     """One thing that happened to a referral. Append only; no personal data in `detail` beyond ids."""
 

@@ -118,8 +118,9 @@ VALUES (%(id)s, %(organisation)s, %(placer_system)s, %(placer_value)s, %(fingerp
         %(programme)s, %(service_request)s, %(patient)s, %(task)s, %(state)s, %(verdict)s, %(team)s,
         %(alerted)b::text[], %(unit_reach)s, %(placer_key)s)
 ON CONFLICT (placer_key) DO NOTHING
-RETURNING sluss_stamp()
+RETURNING pg_advisory_xact_lock(5701, hashtext(patient_key)), sluss_stamp()
 """
+"""The stamp is taken when the patient's lock (LOCK_PATIENT) is there: expressions are evaluated in their order."""
 
 LOCK_REFERRAL: LiteralString = f"""
 WITH locked AS MATERIALIZED (SELECT {REFERRAL} FROM referral WHERE id = %(id)s FOR UPDATE)
@@ -128,6 +129,18 @@ SELECT {REFERRAL} FROM locked
 
 # The second key is the patient's; the first sets these locks apart from others'.
 LOCK_PATIENT: LiteralString = "SELECT pg_advisory_xact_lock(5701, hashtext(%(patient_key)s))"
+
+SURROUNDINGS: LiteralString = """
+SELECT 'natural', n.kind, n.key, n.reference, r.referral_id, r.version, r.last_updated, r.body
+FROM unnest(%(kinds)b::text[], %(keys)b::text[]) AS wanted (kind, key)
+JOIN natural_key n ON n.kind = wanted.kind AND n.key = wanted.key
+JOIN resource r ON r.type = split_part(n.reference, '/', 1) AND r.id = split_part(n.reference, '/', 2)
+UNION ALL
+(SELECT 'absence', team, first::text, last::text, substitute, NULL, NULL, NULL FROM absence ORDER BY id)
+UNION ALL
+(SELECT 'open', NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM referral
+ WHERE patient_key = %(patient_key)s AND state = ANY(%(states)b::text[]) AND id <> %(besides)s LIMIT 1)
+"""
 
 CLAIM_NATURAL: LiteralString = """
 INSERT INTO natural_key (kind, key, reference) VALUES (%(kind)s, %(key)s, %(reference)s)
@@ -171,6 +184,10 @@ _ADDING: dict[str, LiteralString] = {
              AS w (type, id, referral_id, body)
         ON CONFLICT DO NOTHING
         RETURNING type, id
+    """,
+    "stood_for": """
+        INSERT INTO natural_key (kind, key, reference)
+        SELECT * FROM unnest(%(natural_kinds)b::text[], %(natural_keys)b::text[], %(natural_references)b::text[])
     """,
     "found_by": """
         INSERT INTO search_value (type, param, value, status, last_updated, id)

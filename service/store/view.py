@@ -1,7 +1,7 @@
 """Reading what is stored."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, LiteralString
 
 from fhir_mappings.records import Reference
@@ -20,6 +20,7 @@ from service.store.records import (
     ReferralRow,
     ServerRow,
     Stored,
+    Surroundings,
     Watermark,
 )
 from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
@@ -126,6 +127,31 @@ class View:
         wanted = {"kinds": Texts(kind for kind, _ in by_row), "keys": Texts(key for _, key in by_row)}
         rows = self._rows(statements.NATURAL, wanted, seen=())
         return {by_row[kind, key]: Reference(reference) for kind, key, reference in rows}
+
+    def surroundings(self, keys: Iterable[tuple[str, str]], patient_key: str, besides: str = "") -> Surroundings:
+        """`naturals`, `absences` and whether `open_referrals` has any besides one, asked in one go."""
+        by_row = {(kind, indexed(key)): (kind, key) for kind, key in keys}
+        wanted = {
+            "kinds": Texts(kind for kind, _ in by_row),
+            "keys": Texts(key for _, key in by_row),
+            "patient_key": patient_key,
+            "states": Texts(OPEN_STATES),
+            "besides": besides,
+        }
+        known: dict[tuple[str, str], Stored] = {}
+        absences = []
+        others_open = False
+        for what, *row in self._rows(statements.SURROUNDINGS, wanted):
+            if what == "natural":
+                kind, key, reference, referral_id, version, last_updated, body = row
+                type_, _, id_ = reference.partition("/")
+                known[by_row[kind, key]] = Stored(type_, id_, version, last_updated, body, referral_id)
+            elif what == "absence":
+                team, first, last, substitute, *_ = row
+                absences.append(AbsenceRow(team, date.fromisoformat(first), date.fromisoformat(last), substitute))
+            else:
+                others_open = True
+        return Surroundings(known, tuple(absences), others_open)
 
     def journal_of(self, referral_id: str) -> list[JournalEntry]:
         """What has happened to a referral, oldest first."""

@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -12,7 +12,7 @@ import pytest
 
 from fhir_mappings.records import Json, Reference
 from service.store.database import Store
-from service.store.records import Deadline, JournalEntry, ReferralRow, StaleVersion, Write
+from service.store.records import AbsenceRow, Deadline, JournalEntry, ReferralRow, StaleVersion, Write
 from tests.store.examples import NOW, ORGANISATION, PATIENT_KEY, communication, patient, referral, service_request, task
 
 
@@ -196,15 +196,38 @@ def test_a_taken_number_is_free_again_when_the_first_sender_fails(store: Store) 
 def test_two_referrals_of_one_patient_at_once_see_each_other(store: Store) -> None:
     together = threading.Barrier(2)
 
-    def send(number: int) -> int:
+    def send(number: int) -> bool:
         with store.change() as change:
-            change.open_referral(referral(f"r-{number}"))
             together.wait(5)
-            change.lock_patient(PATIENT_KEY)
-            return len(change.open_referrals(PATIENT_KEY))
+            change.open_referral(referral(f"r-{number}"))
+            others = change.surroundings((), PATIENT_KEY, f"r-{number}").others_open
+            threading.Event().wait(0.05)
+            return others
 
     with ThreadPoolExecutor(2) as threads:
-        assert sorted(threads.map(send, range(2))) == [1, 2]
+        assert sorted(threads.map(send, range(2))) == [False, True]
+
+
+def test_a_referral_sees_its_surroundings_at_once(store: Store) -> None:
+    unit = {"resourceType": "Organization", "id": "o-1"}
+    away = AbsenceRow("gavle", date(2026, 12, 21), date(2027, 1, 6), None)
+    with store.change() as change:
+        change.open_referral(referral("r-1"))
+        change.claim_natural("Organization", "SE2321000198-EX01", Reference("Organization/o-1"))
+        change.write([Write(unit)])
+        change.enter_absence(away)
+    wanted = [("Organization", "SE2321000198-EX01"), ("Patient", "nobody")]
+    around = store.view().surroundings(wanted, PATIENT_KEY)
+    assert {key: stored.reference for key, stored in around.known.items()} == {wanted[0]: "Organization/o-1"}
+    assert around.absences == (away,)
+    assert around.others_open
+    assert not store.view().surroundings((), PATIENT_KEY, "r-1").others_open
+
+
+def test_what_stands_for_a_key_is_found_by_it_from_the_commit_on(store: Store) -> None:
+    with store.change() as change:
+        change.stand_for("Patient", PATIENT_KEY, Reference("Patient/p-1"))
+    assert store.view().natural("Patient", [PATIENT_KEY]) == {PATIENT_KEY: "Patient/p-1"}
 
 
 def test_a_referral_at_an_end_is_not_open(store: Store) -> None:

@@ -67,7 +67,7 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
         if is_withdrawn(order_part.resource) and not beside and _same(order_part.resource, before):
             return _receipt(case, _as_decided(case))  # said before: nothing changes
         change.lock_patient(case.row.patient_key)
-        parties = settle(house, change, read)
+        parties = settle(house, change, case.row, read)
         case.organisation = parties.organisation
         kept = keep(case, read, parties)
         if is_withdrawn(order_part.resource):

@@ -9,7 +9,7 @@ from fhir_mappings.records import Assessment, Finding, HsaId, Json, Reference, R
 from service.access.caller import Caller
 from service.access.rights import may_refer
 from service.packs.vocabulary import OpenReferral
-from service.referral.absences import entered_absences
+from service.referral.absences import as_absences
 from service.referral.case import Case
 from service.referral.conditions import the_one_match
 from service.referral.eligibility import assess
@@ -22,7 +22,7 @@ from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.referral.routing import choose_route
 from service.store.change import Change
-from service.store.records import NewReferral, ReferralRow, Stored
+from service.store.records import NewReferral, ReferralRow, Stored, Surroundings
 from service.store.view import View
 
 
@@ -60,12 +60,12 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
         if row is None:
             return _repeated(house, change, submission)
         case = Case(house, change, row, caller, new=True)
-        change.lock_patient(row.patient_key)
-        parties = settle(house, change, submission)
+        parties = settle(house, change, row, submission)
         case.set(patient=parties.patient.partition("/")[2])
         case.organisation = parties.organisation
         kept = keep(case, submission, parties)
-        assessment, route = judge(case, referral, possible_duplicate=_looks_repeated(change, row, submission))
+        repeated = parties.surroundings.others_open and _looks_repeated(change, row, submission)
+        assessment, route = judge(case, referral, parties.surroundings, possible_duplicate=repeated)
         open_task(case, assessment, route, parties.requester, referral)
         raise_alert(case, assessment, referral, kept)
         became = {**parties.became, **kept}
@@ -105,12 +105,21 @@ def reading_for(house: House, **changes: object) -> Reading:
     )
 
 
-def judge(case: Case, referral: Referral, *, possible_duplicate: bool = False) -> tuple[Assessment, Route]:
-    """The assessment and the route of a referral as it stands today, absences and earlier referrals included."""
+def judge(
+    case: Case, referral: Referral, surroundings: Surroundings | None = None, *, possible_duplicate: bool = False
+) -> tuple[Assessment, Route]:
+    """The assessment and the route of a referral as it stands today, absences and earlier referrals included.
+    `surroundings` are given by who has asked for them already, under the patient's lock.
+    """
     house = case.house
     today = house.today()
-    route = choose_route(referral, house.pack, today, entered_absences(case.change))
-    others = [row for row in case.change.open_referrals(case.row.patient_key) if row.id != case.row.id]
+    around = surroundings or case.change.surroundings((), case.row.patient_key, case.row.id)
+    route = choose_route(referral, house.pack, today, as_absences(around.absences))
+    others = (
+        [row for row in case.change.open_referrals(case.row.patient_key) if row.id != case.row.id]
+        if around.others_open
+        else []
+    )
     assessment = assess(
         referral,
         house.pack,
