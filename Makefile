@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: install demo test serve bench check lock help
+.PHONY: install demo test serve hapi bench check lock help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ test: install ## all tests; those on a real HAPI FHIR server need Java 17 and Ma
 
 serve: install ## the service with its worker on http://127.0.0.1:8080
 	$(BIN)/sluss serve --with-worker
+
+hapi: install ## a real HAPI FHIR server on loopback until Ctrl-C, to set SLUSS_FHIR_SERVER_URL to; needs Java 17 and Maven
+	$(BIN)/python -m tests.hapi
 
 bench: install ## figures, each beside a bound measured in the same run; deliveries need Java 17 and Maven
 	$(BIN)/python -m tests.bench && kept=0 || kept=1; $(BIN)/python -m tests.bench.hapi && exit $$kept
