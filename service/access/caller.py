@@ -30,11 +30,14 @@ class Caller:
     """For a referrer: the unit it acts for."""
     team: str | None = None
     """For a therapist: the team."""
+    via: str | None = None
+    """By which way it came to us; None when directly."""
 
     @property
     def label(self) -> str:
-        """For the journal and for notes: role and organisation or team, never a person."""
-        return " ".join(part for part in (str(self.role), self.organisation, self.team) if part)
+        """For the journal and for notes: role and organisation or team and the way they came, never a person."""
+        way = f"via {self.via}" if self.via else None
+        return " ".join(part for part in (str(self.role), self.organisation, self.team, way) if part)
 
 
 SLUSS = Caller(Role.SLUSS)

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fhir_mappings.issues import Issue
-from fhir_mappings.records import Reference
-from service.exchange.client import Answered, Permanent
+from fhir_mappings.records import HsaId, Reference
+from service.access.caller import Caller, Role
+from service.exchange.client import Permanent
 from service.exchange.deliver import Deliverer
 from service.exchange.foreign import Foreign, Standings
 from service.exchange.original import Known
 from service.exchange.poll import Change, change_of
-from service.exchange.reader import Reader
+from service.exchange.reader import Away, Reader
 from service.exchange.take_in import (
-    Away,
+    VIA,
     Gathered,
     digest,
     gather,
@@ -46,20 +47,20 @@ class Arrivals:
     state: CollectionState
     reader: Reader
 
-    def arrive(self, change: Change) -> Outcome | None:
-        """A ServiceRequest with one of our programmes that nothing here stands for. None where there is nothing to do.
-        Raises Away, and Refusal when the database cannot take it now.
+    def arrive(self, change: Change, beside: Sequence[Change] = ()) -> Outcome | None:
+        """A ServiceRequest with one of our programmes that nothing here stands for, and evidence that is based on it.
+        None where there is nothing to do. Raises Away, and Refusal when the database cannot take it now.
         """
         status = change.resource.get("status")
         if status == "draft":
             return None
         if status in _ENDED:
             return self._gone(change.id)
-        referral_id = id_for(order_url(self.reader.base_url, change.id))
+        referral_id = self.referral_of(change.id)
         with self.deliverer.exchange.held(f"referral {referral_id}") as held:
             if held is None:
-                raise Away("locked")
-            gathered = self.gather(change, leave=OTHERS)
+                raise Away
+            gathered = self.gather(change, leave=OTHERS, beside=beside)
             # until it is joined, its delivery would make a second one over there
             self.state.hold_back(referral_id, self.deliverer.clock() + _HELD_BACK)
             try:
@@ -71,7 +72,12 @@ class Arrivals:
                 return self.set_aside(change, gathered, refusal.issues)
             self.state.join(taken.joined, taken.referral_id)
             collected(
-                self.house, taken.referral_id, resource=f"ServiceRequest/{change.id}", version=change.version, new=True
+                self.house,
+                Caller(Role.REFERRER, organisation=HsaId(taken.organisation), via=VIA),
+                taken.referral_id,
+                resource=f"ServiceRequest/{change.id}",
+                version=change.version,
+                new=True,
             )
             self.state.drop(referral_id)
             self.state.release(taken.referral_id, self.deliverer.clock())
@@ -81,12 +87,12 @@ class Arrivals:
 
     def again(self, quarantined: Quarantined) -> Outcome | None:
         """Try once more what could not be read: something that it refers to may have been mended."""
-        read = self.reader.read("ServiceRequest", quarantined.remote_id)
+        read = self.reader.certain("ServiceRequest", quarantined.remote_id)
         if isinstance(read, Permanent):
             return self._gone(quarantined.remote_id)
-        change = change_of(read.resource) if isinstance(read, Answered) else None
+        change = change_of(read.resource)
         if change is None:
-            raise Away("not read")
+            raise Away
         key = ("ServiceRequest", quarantined.remote_id)
         if Standings(self.state, [key]).of(key) is not None:  # an amendment: the next version shows it
             self.state.quarantine(quarantined.remote_id, quarantined.id, quarantined.told, self.deliverer.clock())
@@ -96,7 +102,13 @@ class Arrivals:
             self.state.record(key, change.version, outcome, self.deliverer.clock())
         return outcome
 
-    def gather(self, change: Change, leave: Sequence[str], referral_id: str | None = None) -> Gathered:
+    def referral_of(self, remote_id: str) -> str:
+        """The id that the referral of a ServiceRequest there has here, or will have."""
+        return id_for(order_url(self.reader.base_url, remote_id))
+
+    def gather(
+        self, change: Change, leave: Sequence[str], referral_id: str | None = None, beside: Sequence[Change] = ()
+    ) -> Gathered:
         """The ServiceRequest with what it refers to. Raises Away."""
         foreign = Foreign(self.state, self.reader.base_url)
         row = self.house.store.view().referral(referral_id) if referral_id else None
@@ -109,6 +121,7 @@ class Arrivals:
             change,
             standing,
             lambda ours: Known(self.house.canonical, self.reader.base_url, ours),
+            beside,
         )
 
     def set_aside(self, change: Change, gathered: Gathered, issues: Sequence[Issue]) -> Outcome | None:

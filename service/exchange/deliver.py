@@ -138,7 +138,7 @@ class Deliverer:
         if isinstance(outcome, Transient | Permanent):
             return self._failed(held, row, outcome, unsure=handover.unsure, road=road, known=known)
         if outcome:
-            self._answered(known)
+            self.answered(known)
         else:
             self.breaker.nothing_tried(road, self.clock())
         if outcome is None:
@@ -200,7 +200,7 @@ class Deliverer:
             if road is Road.PROBE:  # not this referral's failure: an outage, however long, makes no dead letters
                 attempts = max(row.attempts, 1)
         elif is_answer(why):
-            self._answered(known)
+            self.answered(known)
         else:
             self.breaker.nothing_tried(road, now)
         again = None
@@ -228,7 +228,7 @@ class Deliverer:
         )
         return Result(state, str(why.reason), again)
 
-    def _answered(self, known: ServerRow) -> None:
+    def answered(self, known: ServerRow) -> None:
         """The server answers: if it was down, what waited for it waits no longer."""
         now = self.clock()
         if self.breaker.answered(known, now):

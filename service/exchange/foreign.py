@@ -8,7 +8,7 @@ from fhir_mappings.terminology import Canonical
 from service.exchange.original import Known, literals
 from service.exchange.poll import Change
 from service.exchange.translate import local_reference
-from service.store.collection_state import CollectionState, Key, Standing
+from service.store.collection_state import Collected, CollectionState, Key, Standing
 from service.store.records import ReferralRow
 
 _BELONGS_BY: Mapping[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ class Standings:
 
     def shows(self, key: Key, version: str) -> bool:
         """True when it is as we last knew it."""
-        return any(standing.copy.remote_version == version for standing in self._found.get(key, ()))
+        return any(standing.shows(version) for standing in self._found.get(key, ()))
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,19 @@ class Foreign:
     state: CollectionState
     base: str
 
-    def referrals_of(self, changes: Sequence[Change]) -> Iterator[tuple[Change, str | None]]:
-        """Each change with the referral that it belongs to, None for what concerns nobody here."""
-        named = {change.key: list(self._belongs_to(change)) for change in changes}
+    def referrals_of(self, changes: Sequence[Change]) -> Iterator[tuple[Change, str | None, Collected | None]]:
+        """Each change with the referral that it belongs to, None for what concerns nobody here; or with the
+        ServiceRequest that it belongs to and that has not been taken in.
+        """
+        named = {change.key: list(self.belongs_to(change)) for change in changes}
         keys = {key for keys in named.values() for key in keys} | {change.key for change in changes}
         standings = Standings(self.state, keys)
+        orders = self.state.collected([key for key in keys if key[0] == "ServiceRequest" and not standings.of(key)])
         for change in changes:
             found = (standings.of(key) for key in (change.key, *named[change.key]))
-            yield change, next((s.referral_id for s in found if s is not None and s.referral_id is not None), None)
+            referral = next((s.referral_id for s in found if s is not None and s.referral_id is not None), None)
+            order = next((orders[key] for key in named[change.key] if key in orders), None)
+            yield change, referral, order if referral is None else None
 
     def known(
         self,
@@ -80,7 +85,8 @@ class Foreign:
             ours[reference] = (own or found)[0].copy.reference
         return Known(canonical, self.base, ours)
 
-    def _belongs_to(self, change: Change) -> Iterator[Key]:
+    def belongs_to(self, change: Change) -> Iterator[Key]:
+        """What it refers to as what it is about, the strongest first."""
         for name in _BELONGS_BY.get(change.type, ()):
             for literal in literals(change.resource, name):
                 there = local_reference(literal, self.base)

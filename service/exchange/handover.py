@@ -270,7 +270,8 @@ class Handover:
         return 0
 
     def _peers(self, copies: Mapping[Reference, Copy], arriving: Sequence[Stored], load: Load) -> Peers:
-        return Peers(self.canonical, leading_to(copies, arriving, self.canonical), load.anchors, self.own_base)
+        targets = leading_to(copies, arriving, self.canonical)
+        return Peers(self.canonical, targets, load.anchors, self.own_base, self.client.base_url)
 
     def _copies(self, load: Load) -> dict[Reference, Copy]:
         return self.held.copies([stored.reference for stored in load.all])

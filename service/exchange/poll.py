@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 OVERLAP = timedelta(seconds=30)
 """How far behind what was seen the next look begins. What commits later still is found by the reconciliation."""
 _PAGE_SIZE = 100
-_MOST_PAGES = 20
+_MOST_PAGES = 5
 """Of one type in one look; what is left comes with the next one."""
 
 
@@ -59,18 +59,24 @@ class Gathered:
     changes: tuple[Change, ...]
     reached: Mapping[str, datetime | None]
     """How far each type has been seen; None where there was nothing."""
+    more: bool = False
+    """True when there is more than was read."""
 
 
 def polls(canonical: Canonical) -> tuple[Poll, ...]:
-    """What concerns us there: referrals to our programmes, answers to our forms, messages and Tasks."""
+    """What concerns us there: referrals to our programmes, answers to our forms, messages and Tasks.
+
+    Asked for in the opposite of the order in which they are made: a Task that is seen to have ended may rest on a
+    message, and that on a referral, which are asked for later and so are seen too.
+    """
     programmes = ",".join(token(canonical.programme, code) for code in PROGRAMMES)
     forms = ",".join((canonical.madrs_s_form, canonical.referral_form))
     return (
-        Poll("ServiceRequest", (("code", programmes),)),
-        Poll("Observation", (("code", token(canonical.madrs_s, "total")),), needed=False),
-        Poll("QuestionnaireResponse", (("questionnaire", forms),), needed=False),
-        Poll("Communication"),
         Poll("Task"),
+        Poll("Communication"),
+        Poll("QuestionnaireResponse", (("questionnaire", forms),), needed=False),
+        Poll("Observation", (("code", token(canonical.madrs_s, "total")),), needed=False),
+        Poll("ServiceRequest", (("code", programmes),)),
     )
 
 
@@ -99,7 +105,7 @@ def look(
         found = [change for change in found if change.at <= horizon]
         reached = {type_: min(at, horizon) if at else None for type_, at in reached.items()}
     found.sort(key=lambda change: change.at)
-    return Gathered(tuple(found), reached)
+    return Gathered(tuple(found), reached, bool(horizons))
 
 
 @dataclass(frozen=True, slots=True)

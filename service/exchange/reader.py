@@ -12,6 +12,15 @@ _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 _LONGEST_HISTORY = 500
 
 
+class Away(Exception):  # noqa: N818 - a state of the world
+    """Something could not be read, or is being worked on, now; trying again may help."""
+
+    def __init__(self, why: Transient | None = None) -> None:
+        super().__init__(str(why.reason) if why else "locked")
+        self.why = why
+        """What the external server answered; None when it was not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a search or a history."""
@@ -47,9 +56,9 @@ class Reader:
             return Transient(Reason.ADDRESS)
         return _page(self.client.send("GET", link[len(self.base_url) :]), resource_type)
 
-    def history(self, resource_type: str, resource_id: str, until: str) -> list[Json] | None:
-        """The versions since `until`, oldest first, and before them that version itself; None where the server keeps no
-        history, or not so far back.
+    def history(self, resource_type: str, resource_id: str, until: str | None) -> list[Json] | None:
+        """The versions since `until`, oldest first, and before them that version itself; all of them for None. None
+        where the server keeps no history, or not so far back. Raises Away.
         """
         found: list[Json] = []
         paged = _page(
@@ -61,13 +70,35 @@ class Reader:
                 if version.get("meta", {}).get("versionId") == until:
                     return found[::-1]
             if paged.next is None or len(found) > _LONGEST_HISTORY:
-                return None
+                return found[::-1] if until is None and paged.next is None else None
             paged = self.follow(paged.next, resource_type)
+        if isinstance(paged, Transient) and paged.reason is not Reason.ADDRESS:
+            raise Away(paged)
         return None
 
     def read(self, resource_type: str, resource_id: str) -> Outcome:
         """The current version."""
         return self.client.read(resource_type, resource_id)
+
+    def certain(self, resource_type: str, resource_id: str) -> Answered | Permanent:
+        """The current version, or why there is none. Raises Away when that cannot be told."""
+        outcome = self.read(resource_type, resource_id)
+        if isinstance(outcome, Transient):
+            raise Away(outcome)
+        return outcome
+
+    def those(self, resource_type: str, ids: Sequence[str]) -> dict[str, Json]:
+        """Those of these ids that are found, by id; a search may not find what is there. Raises Away."""
+        found: dict[str, Json] = {}
+        paged = self.search(resource_type, [("_id", ",".join(ids)), ("_count", str(len(ids)))])
+        while isinstance(paged, Page):
+            found |= {str(resource["id"]): resource for resource in paged.resources if resource.get("id") in ids}
+            if paged.next is None:
+                break
+            paged = self.follow(paged.next, resource_type)
+        if isinstance(paged, Transient):
+            raise Away(paged)
+        return found
 
 
 def _page(outcome: Outcome, resource_type: str) -> Paged:

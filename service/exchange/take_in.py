@@ -16,7 +16,7 @@ from fhir_mappings.r4 import validate
 from fhir_mappings.records import HsaId, Json, Reference
 from fhir_mappings.terminology import HSA_SYSTEMS, Systems
 from service.access.caller import Caller, Role
-from service.exchange.client import Answered, Permanent
+from service.exchange.client import Answered
 from service.exchange.original import Known, absolute, literals, their_references, to_original
 from service.exchange.poll import Change
 from service.exchange.reader import Reader
@@ -35,6 +35,8 @@ from service.store.records import ReferralRow, Stored
 
 log = structlog.get_logger(__name__)
 
+VIA = "external-server"
+"""How the journal calls the way by which somebody's act there has come here."""
 _MOST_PARTS = 60
 _LEADING_ON: Mapping[str, tuple[str, ...]] = {
     "ServiceRequest": ("subject", "requester", "supportingInfo", "reasonReference"),
@@ -45,10 +47,6 @@ _LEADING_ON: Mapping[str, tuple[str, ...]] = {
 
 Standings = Callable[[Sequence[Reference]], Mapping[str, str]]
 """Which of these `Type/id` of the external server stand for which of ours."""
-
-
-class Away(Exception):  # noqa: N818 - a state of the world
-    """The external server could not be read now; trying again may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,8 @@ class Taken:
     """What has come of it."""
 
     referral_id: str
+    organisation: str
+    """HSA-id of the referring unit."""
     joined: tuple[Copy, ...]
     """What stands there for what is stored here."""
 
@@ -88,17 +88,22 @@ def making_first(house: House, first: str) -> House:
 
 
 def gather(
-    reader: Reader, change: Change, standings: Standings, known: Callable[[Mapping[str, str]], Known]
+    reader: Reader,
+    change: Change,
+    standings: Standings,
+    known: Callable[[Mapping[str, str]], Known],
+    beside: Sequence[Change] = (),
 ) -> Gathered:
-    """Read what the ServiceRequest refers to over there and what nothing here stands for yet. Raises Away.
+    """Read what the ServiceRequest refers to over there and what nothing here stands for yet; `beside` is evidence that
+    refers to it. Raises Away.
 
     What stands for ours already is referred to as ours, but for patients and evidence when `standings` leaves them out.
     """
     base = reader.base_url
-    remote: dict[str, Json] = {f"ServiceRequest/{change.id}": change.resource}
+    remote: dict[str, Json] = {f"{one.type}/{one.id}": one.resource for one in (change, *beside)}
     ours: dict[str, str] = {}
     issues: list[Issue] = []
-    waiting = [f"ServiceRequest/{change.id}"]
+    waiting = list(remote)
     while waiting:
         name = waiting.pop(0)
         resource = remote[name]
@@ -110,16 +115,17 @@ def gather(
         stand = standings(wanted)
         ours |= stand
         for reference in dict.fromkeys(wanted):
-            if reference in stand or len(remote) > _MOST_PARTS:
+            if reference in stand:
                 continue
-            read = reader.read(*reference.split("/"))
+            if len(remote) > _MOST_PARTS:
+                issues.append(_TOO_MUCH)
+                break
+            read = reader.certain(*reference.split("/"))
             if isinstance(read, Answered):
                 remote[reference] = read.resource
                 waiting.append(reference)
-            elif isinstance(read, Permanent):
-                issues.append(_not_there(name, reference))
             else:
-                raise Away(str(read.reason))
+                issues.append(_not_there(name, reference))
     everything = known(ours)
     originals = {name: to_original(resource, everything) for name, resource in remote.items()}
     order = originals.pop(f"ServiceRequest/{change.id}")
@@ -146,11 +152,11 @@ def take_in(house: House, gathered: Gathered, base: str, usable: Lookup) -> Take
     url = absolute(f"ServiceRequest/{gathered.order['id']}", base)
     bundle = bundle_of(gathered, base)
     submission = _submission(house, gathered, bundle, usable)
-    caller = Caller(Role.REFERRER, organisation=submission.referral.requester.unit)
+    caller = Caller(Role.REFERRER, organisation=submission.referral.requester.unit, via=VIA)
     receipt = receive(making_first(house, id_for(url)), caller, submission)
     row = house.store.view().referral_of("ServiceRequest", receipt.service_request.id)
     assert row is not None  # noqa: S101 - it was just received
-    return Taken(row.id, _joined(gathered, bundle, receipt, base))
+    return Taken(row.id, row.organisation, _joined(gathered, bundle, receipt, base))
 
 
 def take_in_amendment(house: House, row: ReferralRow, gathered: Gathered, base: str) -> Taken:
@@ -159,9 +165,9 @@ def take_in_amendment(house: House, row: ReferralRow, gathered: Gathered, base: 
     wrong = [issue for issue in (*validate(bundle), *gathered.issues) if is_error(issue)]
     if wrong:
         raise Refusal(Kind.UNREADABLE, wrong)
-    caller = Caller(Role.REFERRER, organisation=HsaId(row.organisation))
+    caller = Caller(Role.REFERRER, organisation=HsaId(row.organisation), via=VIA)
     receipt = amend(house, caller, bundle, row.service_request)
-    return Taken(row.id, _joined(gathered, bundle, receipt, base))
+    return Taken(row.id, row.organisation, _joined(gathered, bundle, receipt, base))
 
 
 def unreadable_of(house: House, gathered: Gathered, base: str, issues: Sequence[Issue]) -> unreadable.Unreadable:
@@ -246,6 +252,14 @@ def _not_there(name: str, reference: str) -> Issue:
         f"Det som remissen hänvisar till finns inte på den externa servern ({reference.partition('/')[0]}).",
         f"{name} refers to {reference}, which cannot be read there",
     )
+
+
+_TOO_MUCH = error(
+    IssueCode.BUSINESS_RULE,
+    "ServiceRequest.supportingInfo",
+    f"Remissen hänvisar till mer än {_MOST_PARTS} resurser.",
+    f"no more than {_MOST_PARTS} resources are read with a referral",
+)
 
 
 def _unit_of(gathered: Gathered) -> str | None:

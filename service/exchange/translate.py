@@ -52,6 +52,8 @@ class Peers:
     anchors: Anchors | None = None
     own_base: str | None = None
     """Our public FHIR base URL, when references may spell it out."""
+    their_base: str | None = None
+    """The external server's: what was taken in from there refers by it to what stays there."""
 
 
 def placeholder(reference: Reference, canonical: Canonical) -> str:
@@ -200,7 +202,9 @@ def _led_reference(reference: Json, peers: Peers, stands_for: Mapping[str, str])
     literal = stands_for.get(reference["reference"], reference["reference"])
     ours = local_reference(literal, peers.own_base)
     if ours is None:
-        return reference
+        # on that server it is relative: HAPI refuses its own address as that of another server
+        theirs = literal.removeprefix(f"{peers.their_base}/")
+        return {**reference, "reference": theirs} if theirs != literal else reference
     if ours in peers.targets:
         return {**reference, "reference": peers.targets[ours]}
     return _logical(reference, ours, peers.canonical)

@@ -59,6 +59,10 @@ class Standing:
         """True for what was made over there and is never written by us."""
         return self.copy.acknowledged == THEIRS
 
+    def shows(self, version: str) -> bool:
+        """True when this version there is the one that we know, and we know what it says."""
+        return self.copy.acknowledged != 0 and self.copy.remote_version == version
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -99,10 +103,17 @@ class CollectionState:
         rows = self._rows(statements.COLLECTED, types=[k[0] for k in keys], ids=[k[1] for k in keys])
         return {(row[0], row[1]): _collected(row) for row in rows}
 
-    def unfinished(self, outcomes: Collection[Outcome], limit: int = 200) -> list[Collected]:
-        """What is to be tried again, least often tried first."""
-        rows = self._rows(statements.UNFINISHED, outcomes=[str(o) for o in outcomes], limit=limit)
-        return [_collected(row) for row in rows]
+    def waiting(self, now: datetime, limit: int = 200) -> list[Collected]:
+        """What is to be tried again now, least often tried first: five seconds later for each time that it failed."""
+        return [_collected(row) for row in self._rows(statements.WAITING, now=now, limit=limit)]
+
+    def stuck(self, limit: int = 1000) -> list[Collected]:
+        """What was tried too often, oldest first."""
+        return [_collected(row) for row in self._rows(statements.STUCK, limit=limit)]
+
+    def holding_up(self, referral_id: str) -> list[Key]:
+        """What of a referral could not be done and will be tried again: what came later waits for it."""
+        return [(row[0], row[1]) for row in self._rows(statements.HOLDING_UP, referral=referral_id)]
 
     def record(
         self, key: Key, version: str, outcome: Outcome, now: datetime, *, referral: str | None = None, attempts: int = 0
@@ -112,15 +123,27 @@ class CollectionState:
         values = {"version": version, "outcome": str(outcome), "attempts": attempts, "referral": referral, "now": now}
         self._run(statements.RECORD, type=type_, id=id_, **values)
 
+    def free(self, referral_id: str) -> None:
+        """What was given up because its ServiceRequest was not here is to be tried again."""
+        self._run(statements.FREE, referral=referral_id)
+
     def standing_for(self, keys: Collection[Key]) -> list[tuple[Key, Standing]]:
         """Which resources of ours these stand for; a Patient may stand for several, one for each unit."""
         rows = self._rows(statements.STANDING_FOR, types=[k[0] for k in keys], ids=[k[1] for k in keys])
         return [((row[0].partition("/")[0], row[1]), _standing(row)) for row in rows]
 
-    def copies_after(self, reference: str, limit: int = 500) -> list[Standing]:
+    def copies_after(self, reference: str, limit: int) -> list[Standing]:
         """Everything of referrals that stands over there, page by page in the order of our references."""
         type_, _, id_ = reference.partition("/")
         return [_standing(row) for row in self._rows(statements.COPIES_AFTER, type=type_, id=id_, limit=limit)]
+
+    def copies_of(self, referral_ids: Collection[str]) -> list[Standing]:
+        """Everything of these referrals that stands over there."""
+        return [_standing(row) for row in self._rows(statements.COPIES_OF, referrals=list(referral_ids))]
+
+    def contested(self, since: datetime, limit: int = 20) -> list[str]:
+        """Referrals whose delivery has met something since then that was changed over there."""
+        return [row[0] for row in self._rows(statements.CONTESTED, since=since.isoformat(), limit=limit)]
 
     def join(self, copies: Sequence[Copy], referral_id: str | None) -> None:
         """What was made over there stands for these of ours, unless something does already."""
@@ -173,9 +196,11 @@ class CollectionState:
         """It has been taken in, or taken back."""
         self._run(statements.QUARANTINE_ENDED, id=remote_id, now=now)
 
-    def quarantine_due(self, before: datetime, limit: int = 50) -> list[Quarantined]:
-        """What has not been tried since `before`: a mended Patient does not show in its ServiceRequest."""
-        return [Quarantined(*row) for row in self._rows(statements.QUARANTINE_DUE, before=before, limit=limit)]
+    def quarantine_due(self, now: datetime, limit: int = 50) -> list[Quarantined]:
+        """What is to be tried once more, since a mended Patient does not show in its ServiceRequest: after a minute,
+        then each time after as long as it has been waiting, but at least every six hours.
+        """
+        return [Quarantined(*row) for row in self._rows(statements.QUARANTINE_DUE, now=now, limit=limit)]
 
     def _rows(self, statement: LiteralString, **values: Any) -> list[Row]:
         with self._connections.connection() as connection:

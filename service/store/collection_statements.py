@@ -14,9 +14,18 @@ SELECT c.type, c.remote_id, c.remote_version, c.outcome, c.attempts, c.referral_
   JOIN collected c ON c.type = wanted.type AND c.remote_id = wanted.id
 """
 
-UNFINISHED: LiteralString = """
+WAITING: LiteralString = """
 SELECT type, remote_id, remote_version, outcome, attempts, referral_id FROM collected
-WHERE outcome = ANY(%(outcomes)s::text[]) ORDER BY attempts, at LIMIT %(limit)s
+WHERE outcome = 'waiting' AND at + attempts * interval '5 seconds' <= %(now)s ORDER BY attempts, at LIMIT %(limit)s
+"""
+
+STUCK: LiteralString = """
+SELECT type, remote_id, remote_version, outcome, attempts, referral_id FROM collected
+WHERE outcome = 'stuck' ORDER BY at LIMIT %(limit)s
+"""
+
+HOLDING_UP: LiteralString = """
+SELECT type, remote_id FROM collected WHERE outcome = 'waiting' AND attempts > 0 AND referral_id = %(referral)s
 """
 
 RECORD: LiteralString = """
@@ -24,6 +33,10 @@ INSERT INTO collected (type, remote_id, remote_version, outcome, attempts, refer
 VALUES (%(type)s, %(id)s, %(version)s, %(outcome)s, %(attempts)s, %(referral)s, %(now)s)
 ON CONFLICT (type, remote_id) DO UPDATE SET remote_version = excluded.remote_version, outcome = excluded.outcome,
   attempts = excluded.attempts, referral_id = coalesce(excluded.referral_id, collected.referral_id), at = excluded.at
+"""
+
+FREE: LiteralString = """
+UPDATE collected SET outcome = 'waiting', attempts = 0 WHERE outcome = 'stuck' AND referral_id = %(referral)s
 """
 
 STANDING_FOR: LiteralString = """
@@ -37,6 +50,18 @@ COPIES_AFTER: LiteralString = """
 SELECT local_type || '/' || local_id, remote_id, remote_version, coalesce(acknowledged_version, 0), referral_id
   FROM remote WHERE referral_id IS NOT NULL AND (local_type, local_id) > (%(type)s, %(id)s)
  ORDER BY local_type, local_id LIMIT %(limit)s
+"""
+
+COPIES_OF: LiteralString = """
+SELECT local_type || '/' || local_id, remote_id, remote_version, coalesce(acknowledged_version, 0), referral_id
+  FROM remote WHERE referral_id = ANY(%(referrals)s::text[])
+"""
+
+CONTESTED: LiteralString = """
+SELECT referral_id FROM exchange
+ WHERE next_attempt_at IS NOT NULL AND dead_at IS NULL
+   AND last_error ->> 'reason' = 'conflict' AND (last_error ->> 'at')::timestamptz >= %(since)s::timestamptz
+ LIMIT %(limit)s
 """
 
 JOIN: LiteralString = """
@@ -80,5 +105,7 @@ QUARANTINE_ENDED: LiteralString = "UPDATE quarantine SET ended_at = %(now)s WHER
 
 QUARANTINE_DUE: LiteralString = """
 SELECT remote_id, id, told, since, tried_at, ended_at FROM quarantine
-WHERE ended_at IS NULL AND tried_at <= %(before)s ORDER BY tried_at LIMIT %(limit)s
+WHERE ended_at IS NULL
+  AND tried_at + greatest(interval '1 minute', least(interval '6 hours', tried_at - since)) <= %(now)s
+ORDER BY tried_at LIMIT %(limit)s
 """

@@ -6,8 +6,9 @@ from uuid import uuid4
 from fhir_mappings.records import Json
 from service.access.caller import Caller, Role
 from service.exchange.client import FhirClient
-from service.exchange.collect import Account, Collector
+from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer, State
+from service.exchange.workload import Account
 from service.packs.loading import load
 from service.packs.model import Pack
 from service.referral.directory import publish

@@ -40,7 +40,7 @@ TARGETS = {
     "Task/t1": "Task/92",
     "ServiceRequest/s1": "urn:uuid:00000000-0000-4000-8000-000000000001",
 }
-PEERS = Peers(CANONICAL, TARGETS, ANCHORS, "https://sluss.example/public/fhir")
+PEERS = Peers(CANONICAL, TARGETS, ANCHORS, "https://sluss.example/public/fhir", THERE)
 
 
 def request(**elements: Any) -> Json:
@@ -115,6 +115,11 @@ def test_references_elsewhere_stay_as_sent(literal: str) -> None:
     assert to_copy(request(supportingInfo=[{"reference": literal}]), PEERS)["supportingInfo"] == [
         {"reference": literal}
     ]
+
+
+def test_what_stays_on_that_server_is_referred_to_as_its_own() -> None:
+    copied = to_copy(request(replaces=[{"reference": f"{THERE}/ServiceRequest/7", "display": "Tidigare"}]), PEERS)
+    assert copied["replaces"] == [{"reference": "ServiceRequest/7", "display": "Tidigare"}]
 
 
 def test_a_contained_patient_and_requester_give_way_to_the_delivered_ones() -> None:

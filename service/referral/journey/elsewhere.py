@@ -6,10 +6,11 @@ Referrals there that cannot be taken in at all are set aside: a Task for coordin
 from collections.abc import Sequence
 
 from fhir_mappings import task as tasks
+from fhir_mappings.communication import text_of
 from fhir_mappings.issues import Issue
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.unreadable import Unreadable, to_unreadable_message, to_unreadable_task
-from service.access.caller import SLUSS
+from service.access.caller import SLUSS, Caller
 from service.referral.case import DELIVER, SLUSS_AUTHOR, team_reference
 from service.referral.house import House, instant
 from service.referral.journey.opening import open_case
@@ -17,9 +18,10 @@ from service.store.change import Change
 from service.store.records import JournalEntry, Write
 
 
-def turn_down(house: House, reference: Reference, what: str, issues: Sequence[Issue]) -> None:
+def turn_down(house: House, caller: Caller, reference: Reference, what: str, issues: Sequence[Issue]) -> None:
     """A change made there does not stand: a note on the Task that `reference` is (or on the referral's, for anything
-    else) says why, and the journal has it. `what` is a Swedish phrase for what was done.
+    else) says why, and the journal has it. `caller` is who counts as having made it, `what` a Swedish phrase for what
+    was done.
     """
     reasons = " ".join(dict.fromkeys(issue.text for issue in issues))
     note = f"{what} på den externa servern gäller inte. {reasons}".strip()
@@ -32,15 +34,16 @@ def turn_down(house: House, reference: Reference, what: str, issues: Sequence[Is
         case.record(
             "turned-down",
             resource=reference,
+            by=caller.label,
             issues=[{"code": str(issue.code), "expression": issue.expression} for issue in issues],
         )
         case.save()
 
 
-def collected(house: House, referral_id: str, **detail: object) -> None:
-    """A row in the journal: something was done on the external server and carried out here."""
+def collected(house: House, caller: Caller, referral_id: str, **detail: object) -> None:
+    """A row in the journal: something was done on the external server and carried out here, as done by `caller`."""
     with house.store.change() as change:
-        change.journal([JournalEntry(referral_id, SLUSS.label, "collected", detail)])
+        change.journal([JournalEntry(referral_id, caller.label, "collected", detail)])
 
 
 def set_aside(house: House, found: Unreadable, id_: str) -> None:
@@ -93,6 +96,21 @@ def close_set_aside(house: House, sent: Json) -> bool:
         task = tasks.changed(stored.content, at, status="completed", note=notes)
         change.write([Write(task, stored.referral_id, stored.version)])
         _told(change, sent["id"], "unreadable-ended", [{"code": "completed-by-coordination"}])
+        return True
+
+
+def answered_set_aside(house: House, id_: str, message: Json) -> bool:
+    """A message about a referral that could not be taken in: its text becomes a note on the Task. False when it
+    has no text.
+    """
+    at = instant(house.now())
+    text = text_of(message).strip()
+    with house.store.change() as change:
+        stored = change.get("Task", id_)
+        if stored is None or not text:
+            return False
+        change.write([Write(tasks.noted(stored.content, "Externa servern", at, text), id_, stored.version)])
+        _told(change, id_, "unreadable-answered", [])
         return True
 
 
