@@ -19,8 +19,9 @@ demo: install ## the whole main job on sample referrals; ONCE=1 ends by itself
 	$(BIN)/sluss demo $(if $(ONCE),--once)
 
 test: install ## all tests; those on a real HAPI FHIR server need Java 17 and Maven
-	$(BIN)/python -m pytest -n $${SLUSS_TEST_PROCESSES:-2} -m "not hapi"
-	$(BIN)/python -m pytest -m hapi
+	$(BIN)/python -m pytest -n $${SLUSS_TEST_PROCESSES:-2} -m "not hapi and not faults"
+	$(BIN)/python -m pytest -m "hapi and not faults"
+	$(BIN)/python -m pytest -m faults
 
 serve: install ## the service with its worker on http://127.0.0.1:8080
 	$(BIN)/sluss serve --with-worker

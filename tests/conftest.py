@@ -26,6 +26,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop(_CLUSTER), ignore_errors=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have told of themselves (`record_property("told", …)`), figures that are wanted of good runs too."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind) if r.when == "call"]
+    told = [value for report in reports for name, value in report.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("told")
+        for line in told:
+            terminalreporter.write_line(str(line))
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The session's PostgreSQL server, shared by all workers; its database `postgres` stays empty.

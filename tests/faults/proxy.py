@@ -1,0 +1,145 @@
+"""A small TCP proxy that makes trouble on the way to the external server."""
+
+import random
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What may happen to one request, and how often (0 to 1)."""
+
+    late: float = 0.0
+    """Its answer comes after `seconds`."""
+    late_there: float = 0.0
+    """It gets there after `seconds`."""
+    halved: float = 0.0
+    """The connection is closed half way through the answer."""
+    unanswered: float = 0.0
+    """It is carried out, and the connection closed without an answer."""
+    refused: float = 0.0
+    """It is answered by 500, 503, 429, 409 or 412 and never gets there."""
+    seconds: float = 60.0
+
+
+FINE = Trouble()
+_STATUSES = (500, 503, 429, 409, 412)
+
+
+@dataclass
+class Proxy:
+    """Passes HTTP requests on, one connection for each; `trouble` may be changed at any time."""
+
+    target: str
+    """Base URL of the server."""
+    seed: float
+    trouble: Trouble = FINE
+    happened: Counter[str] = field(default_factory=Counter)
+    port: int = 0
+    _listening: socket.socket | None = None
+    _closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Our base URL."""
+        return f"http://127.0.0.1:{self.port}{urlsplit(self.target).path}"
+
+    def serve(self) -> None:
+        """Accept until closed."""
+        listening = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self._listening, self.port = listening, listening.getsockname()[1]
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+
+    def close(self) -> None:
+        """Accept no more, and hold nothing back any longer."""
+        self._closing.set()
+        if self._listening is not None:
+            with suppress(OSError):
+                self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        number = 0
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            number += 1
+            chance = random.Random(f"{self.seed}-{number}")  # noqa: S311 - a test's choice
+            threading.Thread(target=self._pass_on, args=(client, chance), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket, chance: random.Random) -> None:
+        with client, suppress(OSError):
+            client.settimeout(90)
+            request = _message(client)
+            if not request:
+                return
+            what = self._meets(chance)
+            if what != "fine":
+                self.happened[what] += 1
+            if what == "refused":
+                status = chance.choice(_STATUSES)
+                self.happened[str(status)] += 1
+                client.sendall(f"HTTP/1.1 {status} Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                return
+            if what == "late_there":
+                self._closing.wait(self.trouble.seconds)
+            answer = self._asked(request)
+            if what == "late":
+                self._closing.wait(self.trouble.seconds)
+            if what == "unanswered":
+                return
+            client.sendall(answer[: len(answer) // 2] if what == "halved" else answer)
+
+    def _meets(self, chance: random.Random) -> str:
+        drawn = chance.random()
+        for name in ("late", "late_there", "halved", "unanswered", "refused"):
+            drawn -= getattr(self.trouble, name)
+            if drawn < 0:
+                return name
+        return "fine"
+
+    def _asked(self, request: bytes) -> bytes:
+        host = urlsplit(self.target)
+        with socket.create_connection((host.hostname or "", host.port or 80), timeout=30) as server:
+            server.sendall(request)
+            parts = []
+            while part := server.recv(65536):
+                parts.append(part)
+        return b"".join(parts)
+
+
+def _message(client: socket.socket) -> bytes:
+    """One request, told that the connection ends after it."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        part = client.recv(65536)
+        if not part:
+            return b""
+        got += part
+    head, _, rest = got.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    length = next((int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length:")), 0)
+    while len(rest) < length:
+        part = client.recv(65536)
+        if not part:
+            return b""
+        rest += part
+    return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n" + rest
+
+
+@contextmanager
+def proxied(target: str, seed: float, trouble: Trouble = FINE) -> Iterator[Proxy]:
+    """A proxy before a server."""
+    proxy = Proxy(target, seed, trouble)
+    proxy.serve()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
