@@ -100,6 +100,54 @@ def test_an_external_server_that_is_down_is_told_with_since_when_and_the_last_co
     assert abs(last - contact.timestamp()) < 1
 
 
+def test_what_waits_what_is_dead_and_how_far_is_collected_are_figures(
+    another: Callable[..., Sluss], store: Store
+) -> None:
+    sluss = another(fhir_server_url="http://127.0.0.1:9/fhir")
+    assert "never looked" in content(sluss.get("/health/ready"))["collection"]
+    now = datetime.now(UTC)
+    _execute(
+        store,
+        "INSERT INTO exchange (referral_id, attempts, next_attempt_at, waiting_since, dead_at, discarded_at) VALUES"
+        " ('w', 1, %s, %s, NULL, NULL), ('d', 9, NULL, %s, %s, NULL), ('x', 0, NULL, NULL, NULL, %s)",
+        *(now, now - timedelta(hours=2), now - timedelta(days=2), now - timedelta(days=1), now),
+    )
+    _execute(store, "INSERT INTO collection VALUES ('Task', %s, %s)", now - timedelta(minutes=7), now)
+    figures = _samples(sluss)
+    assert figures[("sluss_deliveries_waiting", "[]")] == 1
+    assert figures[("sluss_dead_letters", "[]")] == 1
+    assert figures[("sluss_deliveries_discarded", "[]")] == 1
+    assert abs(figures[("sluss_deliveries_oldest_waiting_seconds", "[]")] - 7200) < 60
+    assert abs(figures[("sluss_dead_letters_oldest_seconds", "[]")] - 86400) < 60
+    assert abs(figures[("sluss_collection_last_look_timestamp_seconds", "[]")] - now.timestamp()) < 1
+    reached = figures[("sluss_collection_watermark_timestamp_seconds", "[('type', 'Task')]")]
+    assert abs(now.timestamp() - reached - 420) < 1
+    assert figures[("sluss_workers", "[]")] == 0
+    told = content(sluss.get("/health/ready"))
+    assert told["collection"] == "ok"
+    assert told["external_fhir_server"] == "degraded: 1 dead letters; see sluss exchange dead"
+
+
+def test_what_is_stuck_or_unreadable_is_degraded_but_ready(another: Callable[..., Sluss], store: Store) -> None:
+    sluss = another(fhir_server_url="http://127.0.0.1:9/fhir")
+    now = datetime.now(UTC)
+    _execute(store, "INSERT INTO collection VALUES ('Task', NULL, %s)", now - timedelta(minutes=6))
+    assert content(sluss.get("/health/ready"))["collection"].startswith("degraded: last look ")
+    _execute(
+        store,
+        "INSERT INTO collected (type, remote_id, remote_version, outcome, at) VALUES ('Task','1','1','stuck',%s)",
+        now,
+    )
+    _execute(
+        store, "INSERT INTO quarantine (remote_id, id, told, since, tried_at) VALUES ('1', '1', '', %s, %s)", now, now
+    )
+    answer = sluss.get("/health/ready")
+    assert answer.status_code == 200
+    assert content(answer)["collection"] == "degraded: 1 changes stuck, 1 unreadable referrals"
+    figures = _samples(sluss)
+    assert (figures[("sluss_collection_stuck", "[]")], figures[("sluss_quarantined_referrals", "[]")]) == (1, 1)
+
+
 def test_figures_count_requests_by_route_and_referrals_by_verdict(sluss: Sluss) -> None:
     before = _samples(sluss)
     route = str([("method", "POST"), ("route", "/intake/referrals"), ("status", "201")])
