@@ -78,14 +78,14 @@ class Subscriptions:
         return refusals[0] if left and refusals else [_registered(one) for one in there]
 
     def _there(self) -> list[Json] | Failure:
-        """Ours, oldest first."""
+        """Ours, type by type, the longest unchanged first."""
         keys = [_key_of(type_) for type_ in _TYPES]
         wanted = ",".join(token(self.canonical.resource_key, key) for key in keys)
         found = self.client.search("Subscription", [("_tag", wanted), ("_count", "50")])
         if not isinstance(found, Found):
             return found
-        ours = [one for one in found.resources if any(carries_key(one, key, self.canonical) for key in keys)]
-        return sorted(ours, key=lambda one: (str(one["meta"].get("lastUpdated")), str(one["id"])))
+        by_age = sorted(found.resources, key=lambda one: str(one.get("meta", {}).get("lastUpdated")))
+        return [one for key in keys for one in by_age if carries_key(one, key, self.canonical)]
 
 
 def _wanted(canonical: Canonical, endpoint: str, secret: str) -> Iterator[Json]:
