@@ -122,9 +122,10 @@ def _is_loopback(host: str) -> bool:
 
 @main.command()
 def worker() -> None:
-    """Run the background worker: deliveries and timers."""
+    """Run the background worker: deliveries, collection and timers."""
     from service import logs
     from service.app import make_house
+    from service.exchange.external import external_server
     from service.exchange.worker import Duties, run_worker
     from service.referral.journey.timers import run_timers
 
@@ -135,21 +136,16 @@ def worker() -> None:
     def timers() -> None:
         run_timers(house, house.now())
 
-    run_worker(Duties(house.store.url, house.clock, timers, _deliverer(settings, house)))
-
-
-def _deliverer(settings: Settings, house: Any) -> Any:
-    """What delivers to the external server; None when none is set."""
-    if settings.fhir_server_url is None:
-        return None
-    from service.exchange.client import FhirClient
-    from service.exchange.deliver import Deliverer
-    from service.store.exchange_state import ExchangeState
-
-    client = FhirClient(settings.fhir_server_url)
-    own_base = f"{settings.public_url}/fhir" if settings.public_url else None
-    return Deliverer(
-        house.store, ExchangeState(house.store.url), client, house.canonical, house.clock, own_base=own_base
+    collector = external_server(settings, house)
+    run_worker(
+        Duties(
+            house.store.url,
+            house.clock,
+            timers,
+            collector.deliverer if collector else None,
+            collector=collector,
+            collect_every=settings.collect_seconds,
+        )
     )
 
 

@@ -33,6 +33,8 @@ class Settings:
     """Base that clients see, without a trailing slash and without `/fhir`; None means from the request."""
     auth: str = "off"
     log_level: str = "info"
+    collect_seconds: int = 10
+    """How often the external server is asked what is new there."""
     wake_token: str | None = field(default=None, repr=False)
     """The secret with which the external server may say that something has changed there; None: it may not."""
 
@@ -51,6 +53,7 @@ class Settings:
             public_url=(_url(env, "SLUSS_PUBLIC_URL", problems) or "").removesuffix("/fhir") or None,
             auth=_auth(env, problems),
             log_level=_log_level(env, problems),
+            collect_seconds=_collect_seconds(env, problems),
             wake_token=_wake_token(env, problems),
         )
         if problems:
@@ -92,6 +95,14 @@ def _auth(env: Mapping[str, str], problems: list[str]) -> str:
     if value != "off":
         problems.append("SLUSS_AUTH takes: off (loopback only); smart is not available in this version")
     return value
+
+
+def _collect_seconds(env: Mapping[str, str], problems: list[str]) -> int:
+    value = env.get("SLUSS_COLLECT_SECONDS") or "10"
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 60):
+        problems.append("SLUSS_COLLECT_SECONDS takes a number of seconds: 1 to 60")
+        return 10
+    return int(value)
 
 
 def _log_level(env: Mapping[str, str], problems: list[str]) -> str:

@@ -32,6 +32,7 @@ def test_every_variable_is_read() -> None:
             "SLUSS_PUBLIC_URL": "https://remiss.example/",
             "SLUSS_AUTH": "off",
             "SLUSS_LOG_LEVEL": "DEBUG",
+            "SLUSS_COLLECT_SECONDS": "60",
             "SLUSS_WAKE_TOKEN": SECRET,
         }
     )
@@ -43,6 +44,7 @@ def test_every_variable_is_read() -> None:
         canonical_base="https://region.example/ikbt",
         public_url="https://remiss.example",
         log_level="debug",
+        collect_seconds=60,
         wake_token=SECRET,
     )
 
@@ -58,6 +60,7 @@ def test_every_variable_is_read() -> None:
         "SLUSS_PUBLIC_URL",
         "SLUSS_AUTH",
         "SLUSS_LOG_LEVEL",
+        "SLUSS_COLLECT_SECONDS",
         "SLUSS_WAKE_TOKEN",
     ],
 )
@@ -108,6 +111,12 @@ def test_a_secret_that_is_guessed_or_fits_no_header_is_refused_and_never_repeate
     assert SECRET not in repr(Settings(wake_token=SECRET))
 
 
+@pytest.mark.parametrize("value", ["0", "61", "-5", "1.5", "٣"])
+def test_the_external_server_is_asked_every_one_to_sixty_seconds(value: str) -> None:
+    with pytest.raises(BadSettings, match="1 to 60"):
+        Settings.from_env({"SLUSS_COLLECT_SECONDS": value})
+
+
 def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes() -> None:
     bad = {
         "SLUSS_DATABASE_URL": "sqlite://",
@@ -116,6 +125,7 @@ def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes(
         "SLUSS_PUBLIC_URL": "x",
         "SLUSS_AUTH": "x",
         "SLUSS_LOG_LEVEL": "x",
+        "SLUSS_COLLECT_SECONDS": "x",
         "SLUSS_WAKE_TOKEN": "x",
     }
     with pytest.raises(BadSettings) as refused:

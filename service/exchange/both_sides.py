@@ -1,6 +1,6 @@
 """One referral as it is here and on the external server, in the hands of whoever holds its lock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,8 @@ from service.exchange.original import absolute, literals, their_references, to_o
 from service.exchange.poll import Change, change_of
 from service.exchange.reader import Reader
 from service.exchange.take_in import VIA, id_for, making_first
-from service.exchange.translate import is_same
+from service.exchange.transaction import leading_to
+from service.exchange.translate import Anchors, Peers, is_same, local_references, to_copy
 from service.referral.house import House
 from service.referral.journey.elsewhere import collected, turn_down
 from service.referral.journey.ownership import team_of
@@ -121,6 +122,15 @@ class BothSides:
         """
         return self.house.store.view().referral(self.referral_id)
 
+    @cached_property
+    def _anchors(self) -> Anchors | None:
+        return self.deliverer.anchors(self.referral_id)
+
+    @property
+    def _anchored(self) -> tuple[Reference, ...]:
+        anchors = self._anchors
+        return tuple(r for r in (anchors.patient, anchors.requester) if r) if anchors else ()
+
     def row(self) -> ReferralRow:
         """The referral as it is now."""
         row = self.house.store.view().referral(self.referral_id)
@@ -148,12 +158,21 @@ class BothSides:
         version = self.house.store.view().version(stored.type, stored.id, standing.copy.acknowledged)
         return (version or stored).content
 
-    def shown(self, stored: Stored, after: Json, ignoring: Sequence[str] = ()) -> Stored | None:
-        """The version of ours that the copy shows, newest first; None when it says what we never said."""
-        wanted = _without(after, ignoring)
+    def shown(self, stored: Stored, copy: Json) -> Stored | None:
+        """The version of ours that a copy there shows, newest first; None when it says what we never said."""
         versions = self.house.store.view().history(stored.type, stored.id)
+        return next((version for version in versions if self.is_shown(version, copy)), None)
+
+    def is_shown(self, version: Stored, copy: Json) -> bool:
+        """True when the copy is what we would send now, or what we would have: references may have been logical."""
         base = self.reader.base_url
-        return next((one for one in versions if is_same(_without(one.content, ignoring), wanted, base)), None)
+        named = local_references(version.content, self.deliverer.own_base)
+        copies = {known.reference: known for known in self.state.copies([*named, *self._anchored])}
+        targets = leading_to(copies, (), self.house.canonical)
+        peers = Peers(self.house.canonical, targets, self._anchors, self.deliverer.own_base, base)
+        if is_same(to_copy(version.content, peers), copy, base):
+            return True
+        return is_same(without_server_elements(version.content), without_server_elements(self.original(copy)), base)
 
     def read(self, type_: str, id_: str) -> Change | None:
         """Something there as it is now; None when it is not there, or has no version. Raises Away."""
@@ -210,8 +229,3 @@ def check(sent: Json) -> None:
     wrong: list[Issue] = [issue for issue in validate(sent) if is_error(issue)]
     if wrong:
         raise Refusal(Kind.UNREADABLE, wrong)
-
-
-def _without(resource: Json, ignoring: Sequence[str]) -> Json:
-    kept = without_server_elements(resource)
-    return {name: value for name, value in kept.items() if name not in (*ignoring, "text")}

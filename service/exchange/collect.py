@@ -5,8 +5,9 @@ echo. What does not stand is told on the Task, and our version is written back b
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -48,14 +49,18 @@ class Collector:
         """Does here what was done there."""
         return Workload(self.house, self.deliverer, self.state, self.reader)
 
-    def collect_for(self, seconds: float) -> Account:
-        """Look, and go on looking while there is more, but begin no further piece after `seconds`. Gives the last
-        account. Raises StoreUnavailable; nothing is lost then.
+    def collect_for(self, seconds: float, stop: Callable[[], bool]) -> Account:
+        """Look, and go on looking while there is more, but begin nothing further after `seconds`, nor after `stop`.
+        Gives the last account. Raises StoreUnavailable; nothing is lost then.
         """
         until = time.monotonic() + seconds
+
+        def enough() -> bool:
+            return stop() or time.monotonic() > until
+
         while True:
-            account = self.collect(lambda: time.monotonic() > until)
-            if not account.more or account.failure is not None or time.monotonic() > until:
+            account = self.collect(enough)
+            if not account.more or account.failure is not None or enough():
                 return account
 
     def collect(self, stop: Callable[[], bool] = lambda: False) -> Account:
@@ -114,12 +119,11 @@ class Collector:
             contested = self.state.contested(looked_at)
             if contested:
                 workload.do(copies_there(self.reader, self.state.copies_of(contested)).changes)
-        for piece, is_last in _pieces(gathered.changes):
-            workload.do(piece)
-            for type_, reached in gathered.reached.items():
-                here = reached if is_last or reached is None else min(reached, piece[-1].at)
-                self.state.advance(type_, here, began)
-            if stop() and not is_last:
+        for changes, seen in pieces(gathered):
+            workload.do(changes)
+            for type_, reached in seen.items():
+                self.state.advance(type_, reached, began)
+            if stop():
                 workload.account.more = True
                 return None
         arrivals = Arrivals(self.house, self.deliverer, self.state, self.reader)
@@ -153,7 +157,12 @@ class Collector:
             log.warning("collection_unanswered", reason=str(why.reason), status=why.status)
 
 
-def _pieces(changes: Sequence[Change]) -> Iterator[tuple[Sequence[Change], bool]]:
-    """Piece by piece, and whether it is the last; one empty piece where there is nothing."""
+def pieces(gathered: Gathered) -> Iterator[tuple[Sequence[Change], Mapping[str, datetime | None]]]:
+    """What was gathered, piece by piece, each with how far every type has come with it; one empty piece where there is
+    nothing.
+    """
+    changes, reached = gathered.changes, gathered.reached
     for start in range(0, max(len(changes), 1), _PIECE):
-        yield changes[start : start + _PIECE], start + _PIECE >= len(changes)
+        piece = changes[start : start + _PIECE]
+        is_last = start + _PIECE >= len(changes)
+        yield piece, reached if is_last else {type_: at and min(at, piece[-1].at) for type_, at in reached.items()}

@@ -110,6 +110,11 @@ class Deliverer:
             return self.exchange.due(now)
         return self.exchange.due(now, limit=1) if may_probe else []
 
+    def anchors(self, referral_id: str) -> Anchors | None:
+        """What a referral's contained and logical references stand for; None for one that could not be taken in."""
+        load = self._load(referral_id)
+        return load.anchors if load is not None else None
+
     @property
     def breaker(self) -> Breaker:
         """What knows whether the server answers."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fhir_mappings.issues import IssueCode, error
+from fhir_mappings.records import Json
 from service.exchange import evidence_there, messages_there, orders_there, tasks_there
 from service.exchange.both_sides import BothSides, Step
 from service.exchange.foreign import Standings
@@ -35,8 +36,6 @@ _NOT_TO_BE_CHANGED = error(
     "a copy of ours was changed there; ours is written back",
 )
 _CALLED = {"Task": tasks_there.MOVE, "Communication": messages_there.CHANGE}
-_ORDER_IS_LED = ("subject", "requester", "contained", "supportingInfo", "reasonReference")
-"""What a copy of a ServiceRequest may say in other words than ours."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,26 @@ class Steps:
         standing = Standings(sides.state, [change.key]).of(change.key, sides.referral_id)
         if standing is not None and standing.shows(change.version):
             return []
-        known = standing.copy.remote_version if standing and standing.copy.acknowledged else None
-        past = sides.reader.history("Task", change.id, known) if change.type == "Task" and standing else None
+        past = self._past(change, standing) if change.type == "Task" and standing else None
         if past is not None:
             walked = [change_of(version) for version in past]
-            first = 0 if known is None else 1
-            return [
-                Step(later, standing, past[i - 1] if i else None)
-                for i, later in enumerate(walked)
-                if i >= first and later is not None
-            ]
+            return [Step(later, standing, past[i]) for i, later in enumerate(walked[1:]) if later is not None]
         now = sides.read(*change.key)
         return [Step(now, standing)] if now is not None and not (standing and standing.shows(now.version)) else []
+
+    def _past(self, change: Change, standing: Standing) -> list[Json] | None:
+        """The versions there since the last one whose content we know; None where the server does not tell."""
+        sides = self.sides
+        if standing.copy.acknowledged:
+            version = standing.copy.remote_version
+            return sides.reader.history("Task", change.id, version) if version else None
+        stored = sides.stored(standing.copy.reference)
+        past = sides.reader.history("Task", change.id, None) or []
+        ours = [i for i, version in enumerate(past) if sides.shown(stored, version)]
+        if not ours:
+            return None
+        # what we said last is looked at too: from now on it is known
+        return [past[ours[-1]], *past[ours[-1] :]]
 
     def carry_out(self, step: Step) -> Outcome | None:
         """Do it here; None where there is nothing to do. Raises Away, StaleVersion and StoreUnavailable."""
@@ -82,8 +89,8 @@ class Steps:
     def _overruled(self, step: Step, standing: Standing) -> Outcome | None:
         """A copy that nobody there may change: ours is written back."""
         sides, reference = self.sides, standing.copy.reference
-        stored, after = sides.stored(reference), sides.original(step.change.resource)
-        echo = sides.shown(stored, after, _ORDER_IS_LED if stored.type == "ServiceRequest" else ())
+        stored = sides.stored(reference)
+        echo = sides.shown(stored, step.change.resource)
         if echo is None:
             called = _CALLED.get(stored.type, f"Ändringen av {stored.type}")
             turn_down(sides.house, sides.owner_of(sides.task()), reference, called, [_NOT_TO_BE_CHANGED])
@@ -97,7 +104,7 @@ class Steps:
             return self._answered(step)
         reference = step.standing.copy.reference
         stored, after = sides.stored(reference), sides.original(step.change.resource)
-        echo = sides.shown(stored, after)
+        echo = sides.shown(stored, step.change.resource)
         closed = echo is None and stored.type == "Task" and close_set_aside(sides.house, {**after, "id": stored.id})
         sides.adopt(step, reference, echo)
         return None if echo else Outcome.TAKEN if closed else Outcome.TURNED_DOWN

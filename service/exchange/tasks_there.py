@@ -17,7 +17,7 @@ def moved(sides: BothSides, step: Step, standing: Standing) -> Outcome | None:
     """A new version of a Task that stands for ours; None where it says nothing that ours does not."""
     reference = standing.copy.reference
     stored, after = sides.stored(reference), sides.original(step.change.resource)
-    echo = sides.shown(stored, after)
+    echo = sides.shown(stored, step.change.resource)
     if echo is not None:
         sides.adopt(step, reference, echo)
         return None

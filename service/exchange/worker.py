@@ -1,4 +1,4 @@
-"""The background worker: deliveries, the sweep that wakes them, and the service's own timers.
+"""The background worker: deliveries, the sweep that wakes them, collection, and the service's own timers.
 
 A job only wakes: it names a referral, and what is to be done is read from the database. A job that is lost, runs twice
 or comes late therefore changes nothing but the time. Jobs: https://procrastinate.readthedocs.io
@@ -20,22 +20,32 @@ import structlog
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
+from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer
+from service.exchange.reconcile import reconcile
 from service.exchange.translate import REFERRAL_TYPES
 from service.store.records import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+COLLECT = "collect"
+"""Name of the job that looks at the external server, and of its locks."""
 DELIVER = "deliver_referral"
 """Name of the job that wakes a delivery; its only argument is `referral_id`."""
 
 # The sixth field is seconds.
 _SWEEP_EVERY = "* * * * * */5"
 _TIMERS_EVERY = "* * * * * */10"
-_RECONCILE_EVERY = "*/5 * * * *"
+_FIND_UNDELIVERED_EVERY = "*/5 * * * *"
+_RECONCILE_AT = "17 1 * * *"
+"""UTC: at night in Sweden."""
 
 _AT_ONCE = 4
 """Deliveries at the same time: they wait for the other server, not for this machine."""
+_FIRST = 1
+"""Priority: what comes again and again does not queue up behind a backlog of deliveries."""
+_COLLECT_FOR = 20.0
+"""Seconds in which one job goes on collecting while there is more; then others come first."""
 _SETTLED = timedelta(minutes=1)
 _STOP_WITHIN = 45.0
 """Seconds that running jobs get to end: longer than the calls of one delivery."""
@@ -57,6 +67,10 @@ class Duties:
     deliverer: Deliverer | None = None
     """None when no external server is set: the worker then only runs the timers."""
     concurrency: int = _AT_ONCE
+    collector: Collector | None = None
+    """None: nothing is collected."""
+    collect_every: int = 10
+    """Seconds, 1 to 60."""
 
 
 def lock_of(referral_id: str) -> str:
@@ -64,8 +78,8 @@ def lock_of(referral_id: str) -> str:
     return f"deliver:{referral_id}"
 
 
-def create_app(duties: Duties) -> procrastinate.App:
-    """The queue's app with all tasks. Opens nothing."""
+def create_app(duties: Duties, stopping: Callable[[], bool] = lambda: False) -> procrastinate.App:
+    """The queue's app with all tasks; what takes long ends early when `stopping`. Opens nothing."""
     connector = procrastinate.PsycopgConnector(
         conninfo=duties.database_url.replace("postgresql+psycopg://", "postgresql://", 1),
         min_size=1,
@@ -73,7 +87,7 @@ def create_app(duties: Duties) -> procrastinate.App:
         kwargs={"application_name": "sluss-worker", "connect_timeout": 5},
     )
     app = procrastinate.App(connector=connector)
-    deliverer = duties.deliverer
+    deliverer, collector = duties.deliverer, duties.collector
 
     @app.task(name=DELIVER)
     def deliver_referral(referral_id: str) -> None:
@@ -81,25 +95,44 @@ def create_app(duties: Duties) -> procrastinate.App:
             deliver_patiently(deliverer, referral_id)
 
     @app.periodic(cron=_TIMERS_EVERY)
-    @app.task(name="timers", lock="timers", queueing_lock="timers")
+    @app.task(name="timers", lock="timers", queueing_lock="timers", priority=_FIRST)
     def timers(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes the scheduled time
         duties.timers()
 
     # No lock: the sweep is what frees the locks of dead workers, so it must not wait for one.
     @app.periodic(cron=_SWEEP_EVERY)
-    @app.task(name="sweep", queueing_lock="sweep")
+    @app.task(name="sweep", queueing_lock="sweep", priority=_FIRST)
     async def sweep(timestamp: int) -> None:  # noqa: ARG001
         await requeue_stalled(app)
         if deliverer is not None:
             await wake_due(app, deliverer)
 
-    @app.periodic(cron=_RECONCILE_EVERY)
-    @app.task(name="reconcile", queueing_lock="reconcile")
-    def reconcile(timestamp: int) -> None:  # noqa: ARG001
+    @app.periodic(cron=_FIND_UNDELIVERED_EVERY)
+    @app.task(name="find_undelivered", queueing_lock="find_undelivered", priority=_FIRST)
+    def look_for_undelivered(timestamp: int) -> None:  # noqa: ARG001
         if deliverer is not None:
             find_undelivered(deliverer, duties.clock())
 
+    # Also woken by that server, where it is asked to.
+    @app.task(name=COLLECT, lock=COLLECT, queueing_lock=COLLECT, priority=_FIRST)
+    def collect(timestamp: int) -> None:  # noqa: ARG001
+        if collector is not None:
+            collector.collect_for(_COLLECT_FOR, stopping)
+
+    @app.task(name="reconcile", lock="reconcile", queueing_lock="reconcile")
+    def reconcile_all(timestamp: int) -> None:  # noqa: ARG001
+        if collector is not None:
+            reconcile(collector, stopping)
+
+    if collector is not None:
+        app.periodic(cron=every(duties.collect_every))(collect)
+        app.periodic(cron=_RECONCILE_AT)(reconcile_all)
     return app
+
+
+def every(seconds: int) -> str:
+    """A cron line for every so many seconds, 1 to 60; its sixth field is seconds."""
+    return f"* * * * * */{seconds}" if seconds < 60 else "* * * * *"
 
 
 def deliver_patiently(deliverer: Deliverer, referral_id: str) -> None:
@@ -190,13 +223,13 @@ class BackgroundWorker:
 
     async def _work(self) -> None:
         """One life of the queue's worker; it ends when stopped or when the database goes away."""
-        app = create_app(self.duties)
+        app = create_app(self.duties, self._stopping.is_set)
         try:
             async with app.open_async():
                 if self.duties.deliverer is not None:
                     await asyncio.to_thread(partial(find_undelivered, self.duties.deliverer, self.duties.clock()))
                 await app.run_worker_async(
-                    concurrency=self.duties.concurrency,
+                    concurrency=self.duties.concurrency + (self.duties.collector is not None),
                     install_signal_handlers=False,
                     delete_jobs="always",  # what went wrong stands in the exchange's state and in the log
                     shutdown_graceful_timeout=_STOP_WITHIN,

@@ -13,6 +13,7 @@ from fhir_mappings.records import Reference
 from service.store import collection_statements as statements
 from service.store.connections import EXCHANGE, Connections, Row
 from service.store.exchange_state import OVERRULED, THEIRS, Copy
+from service.store.exchange_statements import COPIES
 from service.store.records import Watermark
 from service.store.statements import WATERMARKS
 
@@ -107,10 +108,6 @@ class CollectionState:
         """What is to be tried again now, least often tried first: five seconds later for each time that it failed."""
         return [_collected(row) for row in self._rows(statements.WAITING, now=now, limit=limit)]
 
-    def stuck(self, limit: int = 1000) -> list[Collected]:
-        """What was tried too often, oldest first."""
-        return [_collected(row) for row in self._rows(statements.STUCK, limit=limit)]
-
     def holding_up(self, referral_id: str) -> list[Key]:
         """What of a referral could not be done and will be tried again: what came later waits for it."""
         return [(row[0], row[1]) for row in self._rows(statements.HOLDING_UP, referral=referral_id)]
@@ -141,9 +138,27 @@ class CollectionState:
         """Everything of these referrals that stands over there."""
         return [_standing(row) for row in self._rows(statements.COPIES_OF, referrals=list(referral_ids))]
 
+    def copies(self, references: Collection[str]) -> list[Copy]:
+        """What stands over there for these of ours."""
+        pairs = [reference.partition("/") for reference in references]
+        rows = self._rows(COPIES, types=[pair[0] for pair in pairs], ids=[pair[2] for pair in pairs])
+        return [Copy(*row) for row in rows]
+
     def contested(self, since: datetime, limit: int = 20) -> list[str]:
         """Referrals whose delivery has met something since then that was changed over there."""
         return [row[0] for row in self._rows(statements.CONTESTED, since=since.isoformat(), limit=limit)]
+
+    def reconciling(self) -> dict[str, str]:
+        """How far a reconciliation that is under way has come with each part; nothing when none is."""
+        return {row[0]: row[1] for row in self._rows(statements.RECONCILING)}
+
+    def reconciling_at(self, part: str, reached: str) -> None:
+        """A reconciliation has come so far."""
+        self._run(statements.RECONCILING_AT, part=part, reached=reached)
+
+    def reconciled(self) -> None:
+        """It has ended: the next one begins from the beginning."""
+        self._run(statements.RECONCILED)
 
     def join(self, copies: Sequence[Copy], referral_id: str | None) -> None:
         """What was made over there stands for these of ours, unless something does already."""

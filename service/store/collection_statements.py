@@ -19,11 +19,6 @@ SELECT type, remote_id, remote_version, outcome, attempts, referral_id FROM coll
 WHERE outcome = 'waiting' AND at + attempts * interval '5 seconds' <= %(now)s ORDER BY attempts, at LIMIT %(limit)s
 """
 
-STUCK: LiteralString = """
-SELECT type, remote_id, remote_version, outcome, attempts, referral_id FROM collected
-WHERE outcome = 'stuck' ORDER BY at LIMIT %(limit)s
-"""
-
 HOLDING_UP: LiteralString = """
 SELECT type, remote_id FROM collected WHERE outcome = 'waiting' AND attempts > 0 AND referral_id = %(referral)s
 """
@@ -63,6 +58,15 @@ SELECT referral_id FROM exchange
    AND last_error ->> 'reason' = 'conflict' AND (last_error ->> 'at')::timestamptz >= %(since)s::timestamptz
  LIMIT %(limit)s
 """
+
+RECONCILING: LiteralString = "SELECT part, reached FROM reconciliation"
+
+RECONCILING_AT: LiteralString = """
+INSERT INTO reconciliation (part, reached) VALUES (%(part)s, %(reached)s)
+ON CONFLICT (part) DO UPDATE SET reached = excluded.reached
+"""
+
+RECONCILED: LiteralString = "DELETE FROM reconciliation"
 
 JOIN: LiteralString = """
 INSERT INTO remote (local_type, local_id, remote_id, remote_version, acknowledged_version, referral_id)
