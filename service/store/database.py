@@ -1,9 +1,13 @@
 """The way in: one Store per process."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from service.store import migrate
+import psycopg
+
+from fhir_mappings.records import Json
+from fhir_mappings.strict_json import dump
+from service.store import migrate, statements
 from service.store.change import Change
 from service.store.connections import READER, WRITER, Connections
 from service.store.view import View
@@ -51,6 +55,12 @@ class Store:
             except BaseException:
                 change.roll_back()
                 raise
+
+    def wake(self, name: str, args: Json, priority: int) -> None:
+        """Puts a job in the queue by itself, unless one of that name waits already; its locks have its name."""
+        values = {"name": name, "args": dump(args), "priority": priority}
+        with self._writers.connection() as connection, suppress(psycopg.errors.UniqueViolation):
+            connection.execute(statements.WAKE, values)
 
     def view(self) -> View:
         """Reads outside any transaction."""

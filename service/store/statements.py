@@ -74,6 +74,13 @@ SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'),
        (SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute')
 """
 
+WAKE: LiteralString = """
+SELECT procrastinate_defer_jobs_v1(ARRAY[
+    ROW('default', %(name)s::text, %(priority)s::integer, %(name)s, %(name)s, %(args)s::jsonb, NULL)
+    ::procrastinate_job_to_defer_v1
+])
+"""
+
 # Every one of these is answered from a partial index that holds only what is not in order, or from a few rows.
 EXCHANGE_FIGURES: LiteralString = """
 SELECT (SELECT count(*) FROM exchange WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),

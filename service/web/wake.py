@@ -14,7 +14,9 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from service.web.requests_in import MOST_BYTES, WAKE, house
 
 COLLECT = "collect"
-"""Name of the job that looks at the external server, and of its locks: however many wake it, one waits."""
+"""Name of the job that looks at the external server: however many wake it, one waits."""
+_FIRST = 1
+"""Its priority, as the worker's own: one that waited behind a backlog of deliveries would keep the others out."""
 
 blueprint = Blueprint("wake", __name__)
 
@@ -33,7 +35,5 @@ def wake(_what: str = "") -> Response:
         return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
     if (request.content_length or 0) > MOST_BYTES:
         raise RequestEntityTooLarge
-    with house().store.change() as change:
-        now = int(datetime.now(UTC).timestamp())
-        change.defer(COLLECT, {"timestamp": now}, queueing_lock=COLLECT, lock=COLLECT)
+    house().store.wake(COLLECT, {"timestamp": int(datetime.now(UTC).timestamp())}, _FIRST)
     return Response(status=204)

@@ -26,11 +26,11 @@ def _looks(store: Store) -> list[Json]:
     """The jobs that look at the external server."""
     with psycopg.connect(store.url) as connection:
         rows = connection.execute(
-            "SELECT args, status::text, lock, queueing_lock FROM procrastinate_jobs WHERE task_name = 'collect'"
+            "SELECT priority, status::text, lock, queueing_lock FROM procrastinate_jobs WHERE task_name = 'collect'"
         )
         return [
-            {"args": args, "status": status, "locks": {lock, queueing_lock}}
-            for args, status, lock, queueing_lock in rows
+            {"priority": priority, "status": status, "locks": {lock, queueing_lock}}
+            for priority, status, lock, queueing_lock in rows
         ]
 
 
@@ -42,6 +42,7 @@ def test_who_knows_the_secret_has_the_collector_look_soon(sluss: Sluss, store: S
     (look,) = _looks(store)
     assert look["status"] == "todo"
     assert look["locks"] == {"collect"}
+    assert look["priority"] == 1, "a backlog of deliveries does not hold it up"
 
 
 @pytest.mark.parametrize(
