@@ -16,7 +16,8 @@ from service.exchange.stand_in_memory import Memory
 from service.store.database import Store
 from service.store.dead_letters import DeadLetters
 from service.store.exchange_state import Copy, ExchangeRow, ExchangeState
-from service.store.records import Write
+from service.store.records import ReferralRow, Write
+from tests.exchange.gateway import Gateway
 from tests.exchange.troubled import Way
 from tests.store.examples import HSA, NOW, ORGANISATION, communication, patient, referral, service_request, task
 
@@ -212,3 +213,19 @@ def directory() -> list[Json]:
             "providedBy": {"reference": "Organization/seat"},
         },
     ]
+
+
+@pytest.fixture
+def gateway(store: Store, exchange: ExchangeState, there: Running, clock: Clock) -> Iterator[Gateway]:
+    """Sluss with the pack's directory beside that server."""
+    between = Gateway.between(store, exchange, there.url, clock)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def referred(gateway: Gateway) -> ReferralRow:
+    """A referral that came to us, and is there."""
+    row = gateway.receive()
+    gateway.settle()
+    return row

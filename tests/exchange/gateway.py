@@ -1,6 +1,9 @@
 """Sluss with a real database between its own clients and an external server, delivering and collecting when told."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from fhir_mappings.records import Json
@@ -8,6 +11,7 @@ from service.access.caller import Caller, Role
 from service.exchange.client import FhirClient
 from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer, State
+from service.exchange.translate import REFERRAL_TYPES
 from service.exchange.workload import Account
 from service.packs.loading import load
 from service.packs.model import Pack
@@ -21,8 +25,7 @@ from service.store.collection_state import CollectionState
 from service.store.database import Store
 from service.store.exchange_state import ExchangeState
 from service.store.records import ReferralRow
-from tests.exchange.conftest import Clock
-from tests.exchange.region import CANONICAL, Region
+from tests.exchange.region import CANONICAL, Region, activity_of, final_reply
 from tests.journeys.referrals import UNIT, referral
 
 _PACKS: dict[str, Pack] = {}
@@ -36,17 +39,32 @@ class Gateway:
     deliverer: Deliverer
     collector: Collector
     region: Region
-    clock: Clock
+    clock: Any
+    """Of either kind that tests have: it only moves when told."""
 
     @classmethod
-    def between(cls, store: Store, exchange: ExchangeState, url: str, clock: Clock, seconds: float = 2) -> "Gateway":
+    def between(
+        cls, store: Store, exchange: ExchangeState, url: str, clock: Callable[[], datetime], seconds: float = 2
+    ) -> "Gateway":
         """Sluss with its directory published."""
         if not _PACKS:
             _PACKS["gavleborg"] = load("gavleborg")
         house = House(store, _PACKS["gavleborg"], CANONICAL, clock, lambda: str(uuid4()))
         publish(house)
-        deliverer = Deliverer(store, exchange, FhirClient(url, seconds), CANONICAL, clock, chance=lambda: 0.5)
-        return cls(house, deliverer, Collector(house, deliverer, CollectionState(store.url)), Region(url), clock)
+        return cls.beside(house, exchange, FhirClient(url, seconds), clock)
+
+    @classmethod
+    def beside(
+        cls, house: House, exchange: ExchangeState, client: FhirClient, clock: Callable[[], datetime]
+    ) -> "Gateway":
+        """Sluss as it is."""
+        store, canonical = house.store, house.canonical
+        deliverer = Deliverer(store, exchange, client, canonical, clock, chance=lambda: 0.5)
+        collector = Collector(house, deliverer, CollectionState(store.url))
+        return cls(house, deliverer, collector, Region(client.base_url, canonical), clock)
+
+    def close(self) -> None:
+        self.collector.state.close()
 
     def receive(self, bundle: Json | None = None) -> ReferralRow:
         """A referral comes to us; its row."""
@@ -81,7 +99,7 @@ class Gateway:
 
     def deliver_all(self) -> None:
         """As the worker would: every referral that has something to deliver."""
-        self.deliverer.exchange.find_undelivered(_ALL, self.clock(), _NOTHING)
+        self.deliverer.exchange.find_undelivered(REFERRAL_TYPES, self.clock(), _NOTHING)
         for referral_id in self.deliverer.exchange.due(self.clock()):
             state = self.deliver(referral_id)
             assert state in (State.DELIVERED, State.NOTHING_TO_DO), state
@@ -105,20 +123,31 @@ class Gateway:
         stored = self.house.store.view().of_referral(row.id)
         return [one.content for one in stored if one.type == type_]
 
+    def copy_of_task(self, row: ReferralRow) -> Json:
+        """Over there, the referral's current Task."""
+        return self.region.copy_of(f"Task/{self.row(row.id).task}")
+
+    def treat_there(self, row: ReferralRow) -> None:
+        """A therapist works in that server from acceptance to the reply."""
+        region = self.region
+        region.change(self.copy_of_task(row), status="accepted")
+        self.settle()
+        for activity in ("first-call", "access-1177"):
+            children = region.children_of(self.copy_of_task(row))
+            region.change(next(child for child in children if activity_of(child) == activity), status="completed")
+        region.change(self.copy_of_task(row), status="in-progress")
+        self.settle()
+        for child in region.children_of(self.copy_of_task(row)):
+            if child["status"] == "requested" and activity_of(child) != "final-reply":
+                region.change(child, status="completed")
+        task = self.copy_of_task(row)
+        region.change(task, status="completed", output=[*task["output"], final_reply(region.canonical)])
+        self.settle()
+
     def events(self, row: ReferralRow) -> list[str]:
         return [entry.event for entry in self.house.store.view().journal_of(row.id)]
 
 
-_ALL = (
-    "ServiceRequest",
-    "Condition",
-    "Observation",
-    "QuestionnaireResponse",
-    "Appointment",
-    "CarePlan",
-    "Task",
-    "Communication",
-)
 _STATES = (
     "requested",
     "received",
@@ -130,7 +159,4 @@ _STATES = (
     "cancelled",
     "failed",
 )
-
-from datetime import timedelta  # noqa: E402
-
 _NOTHING = timedelta(seconds=-1_000_000_000)

@@ -25,11 +25,13 @@ class Region:
     """The external server, seen from those who use it."""
 
     base: str
+    canonical: Canonical = CANONICAL
+    """Whose codes are used there; several instances of Sluss may share a server."""
     session: requests.Session = field(default_factory=_session)
 
     def send(self, method: str, path: str, body: Json | None = None, **headers: str) -> requests.Response:
         told = {"Content-Type": _FHIR_JSON, "Cache-Control": "no-cache"}
-        data = dump(body).encode() if body is not None else None
+        data = dump(body).replace(CANONICAL.base, self.canonical.base).encode() if body is not None else None
         return self.session.request(
             method,
             f"{self.base}{path}",
@@ -92,13 +94,7 @@ class Region:
 
     def copies_of(self, reference: str) -> list[Json]:
         """Every copy of a resource of Sluss's; more than one is a fault."""
-        return self.search(reference.partition("/")[0], identifier=f"{CANONICAL.resource_key}|{reference}")
-
-    def tasks_of(self, order: str, code: str = "fulfill") -> list[Json]:
-        """The Tasks with one ServiceRequest of theirs in focus, oldest first."""
-        found = self.search("Task", focus=order)
-        coded = [task for task in found if _code(task) == code]
-        return sorted(coded, key=lambda task: str(task["authoredOn"]))
+        return self.search(reference.partition("/")[0], identifier=f"{self.canonical.resource_key}|{reference}")
 
     def children_of(self, task: Json) -> list[Json]:
         """The Tasks that are part of one, by code of activity."""
@@ -112,20 +108,25 @@ class Region:
         return [m for m in found if any(_is(b, order, self.base) for b in m.get("basedOn", ()))]
 
 
-def categories(messages: Sequence[Json]) -> list[str]:
+def categories(messages: Sequence[Json], canonical: Canonical = CANONICAL) -> list[str]:
     """The categories in our CodeSystem, sorted."""
     return sorted(
         coding["code"]
         for message in messages
         for concept in message.get("category", ())
         for coding in concept.get("coding", ())
-        if coding.get("system") == CANONICAL.message
+        if coding.get("system") == canonical.message
     )
 
 
-def final_reply(text: str = "Behandlingen är avslutad med gott resultat.") -> Json:
+def final_reply(canonical: Canonical = CANONICAL, text: str = "Behandlingen är avslutad med gott resultat.") -> Json:
     """Task.output with the reply to the referrer."""
-    return {"type": {"coding": [{"system": CANONICAL.task_output, "code": "final-reply"}]}, "valueString": text}
+    return {"type": {"coding": [{"system": canonical.task_output, "code": "final-reply"}]}, "valueString": text}
+
+
+def activity_of(task: Json) -> str:
+    """The code of a Task, whichever CodeSystem it is of."""
+    return str(task["code"]["coding"][0]["code"])
 
 
 def message_in(category: str, text: str, **elements: Any) -> Json:
@@ -141,10 +142,6 @@ def message_in(category: str, text: str, **elements: Any) -> Json:
 
 def _is(reference: Json, order: str, base: str) -> bool:
     return str(reference.get("reference", "")).removeprefix(f"{base}/") == order
-
-
-def _code(task: Json) -> str:
-    return next((coding["code"] for coding in task.get("code", {}).get("coding", ())), "")
 
 
 def _located(location: str) -> str:
