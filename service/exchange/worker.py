@@ -53,7 +53,10 @@ _LOOKS_FOR_JOBS_EVERY = 0.5
 """Seconds. Nobody notifies the worker of a new job: that would hold up whoever makes it (see the first migration)."""
 
 _RESTART_AFTER = 2.0
-_PAUSES = (1.0, 3.0)
+_PAUSES = (1.0, 3.0, 6.0, 10.0, 15.0)
+"""Seconds between the tries of a job whose database is away. Too few of them would leave it to the next reconciliation,
+minutes later; in all they are shorter than `_STOP_WITHIN`.
+"""
 
 
 @dataclass(frozen=True)
