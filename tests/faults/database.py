@@ -1,12 +1,8 @@
-"""A PostgreSQL of the tests' own, that can be killed, restarted, cut off and starved."""
+"""A PostgreSQL of the tests' own, that can be killed, restarted and cut off."""
 
 import os
-import resource
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,57 +63,10 @@ class Postgres:
         Store(url).migrate()
         return url
 
-    @contextmanager
-    def no_file_grows_beyond(self, size: int) -> Iterator[None]:
-        """To PostgreSQL a file-size limit, in bytes, is what a full disk is: a write that fails. Processes that it
-        starts meanwhile have the limit too.
-        """
-        assert self.pid is not None
-        _, most = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-        self._limit(size, most)
-        try:
-            yield
-        finally:
-            self._limit(most, most)
-
-    def _limit(self, size: int, most: int) -> None:
-        pid = self.pid
-        for each in () if pid is None else (pid, *_children(pid)):
-            try:
-                resource.prlimit(each, resource.RLIMIT_FSIZE, (size, most))
-            except ProcessLookupError:
-                continue
-
     def stop(self) -> None:
         """End it for good."""
         if self.pid is not None:
             self.server.stop()
-
-
-def may_mount(folder: Path) -> bool:
-    """Whether this user may mount file systems."""
-    with small_disk(folder, 1) as mounted:
-        return mounted
-
-
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
-    """A file system of that size at `folder`; False where this user may not mount one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def _is_alive(pid: int) -> bool:
