@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NEEDS_A_PERSON = 3
 
+_OFF = "exchange is off: set SLUSS_FHIR_SERVER_URL"
 _LONGEST_WHY = 500
 _PERSONAL_NUMBER = re.compile(r"(?<![\w-])(\d{8}|\d{6})[-+ ]?\d{4}(?![\w-])")
 """Not the digits within an id of ours."""
@@ -131,6 +133,37 @@ def discard(referral: str, why: str, name: str | None, machine: bool) -> None:
 
 
 @exchange.command()
+@as_json
+def reconcile(machine: bool) -> None:
+    """Compare everything on both sides and mend what was missed, as the worker does every night.
+
+    One that is interrupted goes on where it was. Needs a person: copies there of nothing that is here, which a restored
+    backup or somebody's own copying leaves.
+    """
+    from service import logs
+    from service.app import make_house
+    from service.exchange.external import external_server
+    from service.exchange.overview import reconciliation_as_lines
+    from service.exchange.reconcile import reconcile as compare
+
+    settings = Settings.from_env()
+    logs.set_up(settings.log_level)
+    house = make_house(settings)
+    collector = external_server(settings, house)
+    if collector is None:
+        raise click.ClickException(_OFF)
+    told = compare(collector)
+    if machine:
+        _print_json(asdict(told))
+    else:
+        _print(reconciliation_as_lines(told))
+    if not told.complete:
+        raise click.ClickException(f"not finished ({told.failure}); run it again, it goes on where it was")
+    if told.orphans:
+        sys.exit(NEEDS_A_PERSON)
+
+
+@exchange.command()
 @click.option("--remove", is_flag=True, help="Take the Subscriptions away.")
 @as_json
 def subscribe(remove: bool, machine: bool) -> None:
@@ -142,7 +175,7 @@ def subscribe(remove: bool, machine: bool) -> None:
 
     settings = Settings.from_env()
     if settings.fhir_server_url is None:
-        raise click.ClickException("exchange is off: set SLUSS_FHIR_SERVER_URL")
+        raise click.ClickException(_OFF)
     subscriptions = Subscriptions(FhirClient(settings.fhir_server_url), Canonical(settings.canonical_base))
     if remove:
         outcome = subscriptions.remove()

@@ -379,3 +379,45 @@ def test_a_server_that_has_no_subscriptions_says_so(run: Run, way: Way) -> None:
     ended = run("subscribe", SLUSS_WAKE_TOKEN=SECRET, SLUSS_PUBLIC_URL="https://remiss.example")
     assert ended.exit_code == 1
     assert "the external server did not do it: access (403)" in ended.output
+
+
+# ------------------------------------------------------------ reconcile
+
+
+def test_both_sides_are_compared_and_what_is_gone_there_is_delivered_again(run: Run, house: House) -> None:
+    house.receive()
+    assert house.deliver().state is State.DELIVERED
+    ended = run("reconcile", "--json")
+    assert ended.exit_code == 0, ended.output
+    assert (told(ended)["compared"], told(ended)["gone"], told(ended)["orphans"]) == (4, 0, [])
+    (message,) = house.shown("Communication")
+    house.memory.delete("Communication", message["id"])
+    assert told(run("reconcile", "--json"))["gone"] == 1
+    assert house.deliver().state is State.DELIVERED
+    assert len(house.shown("Communication")) == 1
+    assert "copies compared" in run("reconcile").stdout
+
+
+def test_a_copy_of_nothing_here_needs_a_person(run: Run, house: House) -> None:
+    key = {"system": CANONICAL.resource_key, "value": "Task/nothing-here"}
+    house.memory.create({"resourceType": "Task", "status": "requested", "intent": "order", "identifier": [key]})
+    ended = run("reconcile")
+    assert ended.exit_code == 3
+    assert "a copy of nothing here: Task/nothing-here" in ended.stdout
+
+
+def test_one_that_the_server_interrupts_says_so_and_is_taken_up_again(run: Run, house: House, way: Way) -> None:
+    house.receive()
+    assert house.deliver().state is State.DELIVERED
+    way.always = Trouble(503)
+    ended = run("reconcile")
+    assert ended.exit_code == 1
+    assert "not finished (busy)" in ended.output
+    way.always = None
+    assert run("reconcile").exit_code == 0
+
+
+def test_without_an_external_server_there_is_nothing_to_compare(run: Run) -> None:
+    ended = run("reconcile", SLUSS_FHIR_SERVER_URL="")
+    assert ended.exit_code == 1
+    assert "SLUSS_FHIR_SERVER_URL" in ended.output

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from fhir_mappings.records import Json
 from service.store.dead_letters import DeadLetter
 from service.store.records import ExchangeFigures, QueueFigures, ServerRow, Watermark
+
+if TYPE_CHECKING:
+    from service.exchange.reconcile import Reconciliation
 
 _LATE = timedelta(minutes=5)
 """A job that has been due, or a look that was, for longer than this; readiness says so from then on, too."""
@@ -156,6 +160,23 @@ def letter_as_line(letter: DeadLetter) -> str:
     if letter.dead_at is not None:
         return f"{line}  (dead since {instant(letter.dead_at)}, {letter.state or 'unreadable-referral'})"
     return f"{line}  (discarded {instant(letter.discarded_at)} by {letter.discarded_by}: {letter.why})"
+
+
+def reconciliation_as_lines(told: "Reconciliation") -> list[str]:
+    """What a reconciliation came to, for a terminal."""
+    counted = [
+        ("copies compared", told.compared),
+        ("  changed there", told.differing),
+        ("  gone there", told.gone),
+        ("found there", told.found),
+        ("  done here now", told.taken),
+        ("  turned down", told.turned_down),
+        ("  set aside", told.set_aside),
+        ("  not possible yet", told.waiting),
+        ("deliveries scheduled", told.scheduled),
+    ]
+    lines = [f"{name:<24}{number}" for name, number in counted]
+    return [*lines, *(f"{'NEEDS A PERSON':<24}a copy of nothing here: {key}" for key in told.orphans)]
 
 
 def instant(at: datetime | None) -> str | None:

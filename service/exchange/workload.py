@@ -18,10 +18,11 @@ from service.exchange.both_sides import BothSides, Step
 from service.exchange.breaker import is_down
 from service.exchange.deliver import Deliverer
 from service.exchange.foreign import Foreign, Standings
-from service.exchange.original import our_key
+from service.exchange.original import absolute, our_key
 from service.exchange.poll import Change
 from service.exchange.reader import Away, Reader
 from service.exchange.steps import Steps
+from service.exchange.take_in import id_for
 from service.referral.house import House
 from service.referral.lookup import EVIDENCE
 from service.referral.refusal import Kind, Refusal
@@ -131,6 +132,8 @@ class Workload:
             return False
         type_, _, id_ = key.partition("/")
         stored = self.house.store.view().get(type_, id_) if type_ == change.type else None
+        if stored is None and id_ == id_for(absolute(f"{change.type}/{change.id}", self.reader.base_url)):
+            return False  # made over there, and completed by us before this database was put back to an earlier state
         if stored is not None:
             self.state.join([Copy(stored.reference, change.id, change.version)], stored.referral_id)
         if stored is None or Standings(self.state, [change.key]).of(change.key) is None:
