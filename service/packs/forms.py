@@ -1,7 +1,6 @@
 """The pack's Questionnaires: `questionnaires/*.json`, FHIR R4, with `{S}` where the canonical base belongs."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,16 @@ from service.packs.vocabulary import MADRS_S, NEEDED_QUESTIONNAIRES, REFERRAL_FO
 _MADRS_S_ITEMS = tuple(f"item-{number}" for number in range(1, 10))
 
 
-def read_questionnaires(folders: Iterable[Path], problems: list[Problem]) -> dict[str, Json]:
-    """The Questionnaires by name; of the same name in two folders the later one counts."""
+def read_questionnaires(shared: Path, own: Path, version: str, problems: list[Problem]) -> dict[str, Json]:
+    """The Questionnaires by name. The pack's `own` go before those `shared` by all packs and get its `version`: other
+    packs publish other questions under the same canonical URL.
+    """
     found: dict[str, Json] = {}
-    for folder in folders:
+    for folder in (shared, own):
         for path in sorted((folder / "questionnaires").glob("*.json")):
             resource = _read(path, problems)
             if resource is not None:
-                found[path.stem] = resource
+                found[path.stem] = resource if folder == shared else resource | {"version": version}
     problems.extend(
         Problem(f"questionnaires/{name}.json", "", "the questionnaire is missing or cannot be used")
         for name in unknown(NEEDED_QUESTIONNAIRES, found)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fhir_mappings.records import Channel, HsaId, Reach, Unit
 from service.packs.forms import read_questionnaires
-from service.packs.model import Absence, Area, Pack, UnitKind
+from service.packs.model import Absence, Area, Pack, UnitKind, business_version
 from service.packs.programmes import read_limits, read_programmes, read_sources, read_teams, read_time_limits
 from service.packs.reading import Problem, Section, open_toml, unknown
 from service.packs.rules import read_rules
@@ -59,8 +59,9 @@ def _read(folder: Path, problems: list[Problem]) -> Pack | None:
     main, rules, units, texts = (
         open_toml(folder, file, problems) for file in ("pack.toml", "rules.toml", "units.toml", "texts.toml")
     )
-    questionnaires = read_questionnaires((SHIPPED, folder), problems)
     templates = read_texts(texts) if texts else {}
+    name, version = (main.text("name"), main.text("version")) if main else ("", "")
+    questionnaires = read_questionnaires(SHIPPED, folder, business_version(name, version), problems)
     if main is None:
         return None
     limits = read_limits(main)
@@ -71,7 +72,8 @@ def _read(folder: Path, problems: list[Problem]) -> Pack | None:
     kinds = _unit_kinds(main)
     role_titles = main.section("role_titles")
     pack = Pack(
-        name=main.text("name"),
+        name=name,
+        version=version,
         title=main.text("title"),
         sources=read_sources(main),
         programmes=programmes,

@@ -144,11 +144,18 @@ class SourceDocument:
     publisher: str
 
 
+def business_version(name: str, version: str) -> str:
+    """`1.0.0-gavleborg`: packs publish under the same canonical URLs, where a FHIR server tells them apart by version."""
+    return f"{version}-{name}"
+
+
 @dataclass(frozen=True)
 class Pack:
     """Everything that a region decides. Immutable; `dataclasses.replace` gives a variant."""
 
     name: str
+    version: str
+    """The region's own number for the pack, `1.0.0`; raised with every change that somebody outside can see."""
     title: str
     sources: tuple[SourceDocument, ...]
     programmes: Mapping[str, Programme]
@@ -178,6 +185,11 @@ class Pack:
     absences: tuple[Absence, ...] = ()
     questionnaires: Mapping[str, Json] = field(default_factory=dict)
     """By name (`madrs-s`, `ikbt-referral`); `{S}` in them stands for the canonical base."""
+
+    @property
+    def business_version(self) -> str:
+        """The version of what the pack decides and publishes."""
+        return business_version(self.name, self.version)
 
     @property
     def referrer_kinds(self) -> frozenset[str]:

@@ -193,3 +193,26 @@ def test_the_canonical_base_is_put_in_when_a_questionnaire_is_served() -> None:
     assert served["url"] == "https://sluss.example/fhir/Questionnaire/ikbt-referral"
     assert "{S}" not in str(served)
     assert form["url"].startswith("{S}")
+
+
+def test_forms_of_different_packs_under_one_canonical_url_differ_in_version(folder: Path) -> None:
+    change(folder / "pack.toml", 'name = "gavleborg"\nversion = "1.0.0"', 'name = "own"\nversion = "2.1.0"')
+    packs = [load("gavleborg"), load("praktikertjanst"), load(folder)]
+    forms = [pack.questionnaires["ikbt-referral"] for pack in packs]
+    assert len({form["url"] for form in forms}) == 1
+    assert [form["version"] for form in forms] == ["1.0.0-gavleborg", "1.0.0-praktikertjanst", "2.1.0-own"]
+
+
+def test_what_all_packs_share_has_one_version() -> None:
+    assert load("gavleborg").questionnaires["madrs-s"] == load("praktikertjanst").questionnaires["madrs-s"]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_question_of_the_form_has_a_code_to_be_extracted_by(name: str) -> None:
+    for item in load(name).questionnaires["ikbt-referral"]["item"]:
+        assert item["code"] == [{"system": "{S}/CodeSystem/ikbt-referral-question", "code": item["linkId"]}]
+
+
+def test_a_pack_without_a_version_is_refused(folder: Path) -> None:
+    change(folder / "pack.toml", 'version = "1.0.0"\n', "")
+    assert "pack.toml: version: is missing; a text is needed" in problems(folder)
