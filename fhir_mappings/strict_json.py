@@ -45,21 +45,36 @@ def parse(body: bytes) -> Json | list[Issue]:
     Never raises, whatever the bytes. A syntax error ends the reading, so it comes alone; duplicate names and forbidden
     characters are told all at once. Issues carry the FHIRPath of the place where that is known.
     """
+    top, issues = _parsed(body)
+    if issues or isinstance(top, dict):
+        return issues or top
+    return [_malformed("Meddelandet är inte ett JSON-objekt.", "A JSON object is expected at the top.")]
+
+
+def parse_array(body: bytes) -> tuple[list[Any], list[Issue]]:
+    """As `parse`, for a body that is an array: its items, and every reason why it is refused."""
+    top, issues = _parsed(body)
+    if issues or isinstance(top, list):
+        return (top, issues) if isinstance(top, list) else ([], issues)
+    return [], [_malformed("Meddelandet är inte en JSON-lista.", "A JSON array is expected at the top.")]
+
+
+def _parsed(body: bytes) -> tuple[Any, list[Issue]]:
     try:
         text = _decoded(body)
         duplicates: list[tuple[Json, str]] = []
         top = _read(text, duplicates)
     except _RefusalError as refused:
-        return [refused.issue]
-    if not isinstance(top, dict):
-        return [_malformed("Meddelandet är inte ett JSON-objekt.", "A JSON object is expected at the top.")]
+        return None, [refused.issue]
+    if not isinstance(top, dict | list):
+        return top, []
     if _is_deeper_than(top, MAX_DEPTH):
-        return [_too_deep()]
+        return None, [_too_deep()]
     issues = _duplicates(top, duplicates) if duplicates else []
     # Only an escape can bring in a surrogate or a NUL: raw ones are refused by the decoder and the reader.
     if _DOUBTFUL_ESCAPE.search(text):
         issues += _forbidden_characters(top)
-    return issues or top
+    return top, issues
 
 
 def dump(resource: Json | list[Json], *, sort_keys: bool = False) -> str:
@@ -206,7 +221,7 @@ def _too_deep() -> Issue:
     )
 
 
-def _is_deeper_than(top: Json, limit: int) -> bool:
+def _is_deeper_than(top: Json | list[Any], limit: int) -> bool:
     # Level by level, not by recursion: the check must survive what it is there to find.
     level: list[Any] = [top]
     for _ in range(limit):
@@ -234,12 +249,12 @@ def _located(node: Any, path: str | None) -> Iterator[tuple[Any, str | None]]:
             yield from _located(value, None if path is None else f"{path}[{position}]")
 
 
-def _root(top: Json) -> str | None:
-    named = top.get("resourceType")
+def _root(top: Json | list[Any]) -> str | None:
+    named = top.get("resourceType") if isinstance(top, dict) else None
     return named if isinstance(named, str) and _ELEMENT_NAME.fullmatch(named) else None
 
 
-def _duplicates(top: Json, found: list[tuple[Json, str]]) -> list[Issue]:
+def _duplicates(top: Json | list[Any], found: list[tuple[Json, str]]) -> list[Issue]:
     # An object that was itself overwritten by a duplicate is no longer in the tree: then the place stays untold.
     places = {id(node): path for node, path in _located(top, _root(top)) if isinstance(node, dict)}
     issues = []
@@ -256,7 +271,7 @@ def _duplicates(top: Json, found: list[tuple[Json, str]]) -> list[Issue]:
     return issues
 
 
-def _forbidden_characters(top: Json) -> list[Issue]:
+def _forbidden_characters(top: Json | list[Any]) -> list[Issue]:
     issues = []
     for node, path in _located(top, _root(top)):
         texts = [node] if isinstance(node, str) else list(node) if isinstance(node, dict) else []

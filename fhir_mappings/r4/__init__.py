@@ -3,10 +3,19 @@
 `validate` decides; `definition` tells which elements a type has. fhir.resources is imported by `definitions` alone.
 """
 
-from fhir_mappings.r4.definitions import Definition, Element, definition, is_resource_type
+from fhir_mappings.r4.definitions import Definition, Element, definition, is_resource_type, summary_elements
 from fhir_mappings.r4.validation import validate
 
-__all__ = ["SUPPORTED_TYPES", "Definition", "Element", "definition", "is_resource_type", "prepare", "validate"]
+__all__ = [
+    "SUPPORTED_TYPES",
+    "Definition",
+    "Element",
+    "definition",
+    "is_resource_type",
+    "prepare",
+    "summary_elements",
+    "validate",
+]
 
 SUPPORTED_TYPES: frozenset[str] = frozenset(
     {

@@ -121,6 +121,13 @@ def definition(name: str) -> Definition:
     )
 
 
+@cache
+def summary_elements(name: str) -> frozenset[str]:
+    """The elements of a resource type that R4 marks as its summary (Σ), by JSON name."""
+    module, _, class_name = FHIR_TYPES_MAPS[f"R4.{name}Type"].rpartition(".")
+    return frozenset(getattr(import_module(module), class_name).summary_elements_sequence())
+
+
 def _element(owner: str, json_name: str, annotation: typing.Any, hints: dict[str, typing.Any]) -> Element:
     many, type_name, primitive = _typed(annotation)
     targets = frozenset(hints.get("enum_reference_types", ())) if type_name == "Reference" else frozenset()
