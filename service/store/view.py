@@ -7,6 +7,8 @@ from typing import Any, LiteralString
 from fhir_mappings.records import Reference
 from service.store import server_state, statements
 from service.store.connections import Connections, Row
+from service.store.histories import HistoryPage, HistoryQuery, count_of, statement_of
+from service.store.histories import page_of as page_of_history
 from service.store.index_values import digest, indexed
 from service.store.query import SearchQuery
 from service.store.records import (
@@ -68,6 +70,19 @@ class View:
     def history(self, type_: str, id_: str) -> list[Stored]:
         """All versions of a resource, newest first; empty when there is none."""
         return [Stored(*row) for row in self._rows(statements.HISTORY, {"type": type_, "id": id_})]
+
+    def history_page(self, query: HistoryQuery) -> HistoryPage:
+        """One page of a history. That of a type shows only what no open write transaction can come before, so that who
+        asks again with `_since` misses nothing; that of one resource shows every version.
+        """
+        settled: datetime | None = None
+        if query.id is None:
+            ((settled,),) = self._rows(SETTLED_UNTIL, {})
+        found = [Stored(*row) for row in self._rows(*statement_of(query, settled))]
+        total = None
+        if query.id is not None:
+            ((total,),) = self._rows(*count_of(query))
+        return page_of_history(query, found, total)
 
     def of_referral(self, referral_id: str) -> list[Stored]:
         """The current version of everything that was stored under a referral, oldest change first."""
