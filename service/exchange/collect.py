@@ -114,7 +114,7 @@ class Collector:
         if not isinstance(gathered, Gathered):
             return gathered
         workload.account.more = gathered.more
-        workload.do(self._once_more())
+        workload.do(self._once_more(), once_more=True)
         if looked_at is not None:
             contested = self.state.contested(looked_at)
             if contested:

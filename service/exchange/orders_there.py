@@ -25,6 +25,7 @@ def amended(sides: BothSides, step: Step, standing: Standing) -> Outcome | None:
     same = is_said(sides.stored(reference).content, sides.original(step.change.resource))
     if same and not new:
         sides.adopt(step, reference)
+        arrivals.mended(step.change.id)
         return None
     try:
         taken = take_in_amendment(sides.house, sides.row(), gathered, sides.reader.base_url)

@@ -132,7 +132,7 @@ def _piece_of_copies(collector: Collector, told: Reconciliation, workload: Workl
     told.differing += len(differing)
     for referral, gone in _by_referral(there.gone).items():
         told.gone += _put_back(collector, referral, gone)
-    workload.do(differing, stuck_too=True)
+    workload.do(differing, once_more=True)
     state.reconciling_at(_COPIES, page[-1].copy.reference)
     workload.account.more = True
 
@@ -206,7 +206,7 @@ def _piece_of_all(collector: Collector, stop: Callable[[], bool], workload: Work
         return gathered
     workload.account.more = gathered.more
     for changes, reached in pieces(gathered):
-        workload.do(changes, stuck_too=True)
+        workload.do(changes, once_more=True)
         for type_, at in reached.items():
             if at is not None:
                 state.reconciling_at(type_, at.isoformat())

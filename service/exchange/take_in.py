@@ -140,9 +140,8 @@ def gather(
 def bundle_of(gathered: Gathered, base: str, *, put: str | None = None) -> Json:
     """The transaction that would have brought it to us; `put` is our ServiceRequest's id when it amends that."""
     entries = [_entry(part, base) for part in gathered.parts]
-    order = _entry(gathered.order, base)
+    order = _entry(gathered.order if put is None else {**gathered.order, "id": put}, base)
     if put is not None:
-        order["resource"] = {**gathered.order, "id": put}
         order["request"] = {"method": "PUT", "url": f"ServiceRequest/{put}"}
     return {"resourceType": "Bundle", "type": "transaction", "entry": [*entries, order]}
 

@@ -19,6 +19,7 @@ from service.exchange.breaker import is_down
 from service.exchange.deliver import Deliverer
 from service.exchange.foreign import Foreign, Standings
 from service.exchange.original import absolute, our_key
+from service.exchange.outcomes import Reason
 from service.exchange.poll import Change
 from service.exchange.reader import Away, Reader
 from service.exchange.steps import Steps
@@ -27,7 +28,7 @@ from service.referral.house import House
 from service.referral.lookup import EVIDENCE
 from service.referral.refusal import Kind, Refusal
 from service.store.collection_state import Collected, CollectionState, Key, Outcome
-from service.store.exchange_state import Copy
+from service.store.exchange_state import Copy, ExchangeRow
 from service.store.records import StaleVersion, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -91,9 +92,9 @@ class Workload:
     _put_off_now: set[Key] = field(default_factory=set)
     _silences: int = 0
 
-    def do(self, changes: Iterable[Change], *, stuck_too: bool = False) -> None:
-        """Do here what these changes are there; each referral's in the order in which they happened. Raises
-        StoreUnavailable, and Away when the server has gone away.
+    def do(self, changes: Iterable[Change], *, once_more: bool = False) -> None:
+        """Do here what these changes are there, each referral's in the order in which they happened; `once_more` also
+        what could not be done before. Raises StoreUnavailable, and Away when the server has gone away.
         """
         latest = {change.key: change for change in changes}
         standings = Standings(self.state, latest)
@@ -103,7 +104,7 @@ class Workload:
             self.account.found += 1
             if standings.shows(change.key, change.version):
                 self.account.echoes += 1
-            elif not _is_done(self._before.get(change.key), change, stuck_too=stuck_too):
+            elif not _is_done(self._before.get(change.key), change, once_more=once_more):
                 fresh.append(change)
         ours: list[Change] = []
         new: list[Change] = []
@@ -181,7 +182,8 @@ class Workload:
             return
         worker = Steps(BothSides(self.house, self.deliverer, self.state, self.reader, referral))
         with self.deliverer.exchange.held(f"referral {referral}") as held:
-            steps = self._steps(worker, changes, referral) if held is not None else None
+            ready = held is not None and not _is_unsure(held.row(referral))
+            steps = self._steps(worker, changes, referral) if ready else None
             if steps is None:
                 self._put_all_off([change for change in changes if change.key not in self._put_off_now], referral)
                 return
@@ -284,11 +286,19 @@ class Workload:
         return Foreign(self.state, self.reader.base_url)
 
 
+def _is_unsure(row: ExchangeRow) -> bool:
+    """True while a delivery has yet to look up what became of what it sent: before that, it is not known what over
+    there is ours.
+    """
+    has_looked = row.last_error is not None and row.last_error.get("reason") == Reason.CONFLICT
+    return row.unanswered_since is not None and row.dead_at is None and not has_looked
+
+
 def _rank(type_: str) -> int:
     return _RANK.index(type_) if type_ in _RANK else 0
 
 
-def _is_done(earlier: Collected | None, change: Change, *, stuck_too: bool) -> bool:
+def _is_done(earlier: Collected | None, change: Change, *, once_more: bool) -> bool:
     if earlier is None or earlier.remote_version != change.version:
         return False
-    return earlier.outcome is not Outcome.WAITING and not (stuck_too and earlier.outcome is Outcome.STUCK)
+    return not (once_more and earlier.outcome in (Outcome.WAITING, Outcome.STUCK))

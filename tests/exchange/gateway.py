@@ -78,8 +78,11 @@ class Gateway:
 
     def move(self, row: ReferralRow, team: str = "gavle", **changes: object) -> None:
         """A therapist works with us."""
-        caller = Caller(Role.THERAPIST, team=team)
-        progress(self.house, caller, {**self.task(row), **changes})
+        self.move_task({**self.task(row), **changes}, team)
+
+    def move_task(self, task: Json, team: str = "gavle") -> None:
+        """A therapist works with us on any Task."""
+        progress(self.house, Caller(Role.THERAPIST, team=team), task)
 
     def deliver(self, row: ReferralRow | str) -> State:
         """Deliver what there is."""
