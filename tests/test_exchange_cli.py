@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from service.cli import main
 from service.exchange.client import FhirClient
 from service.exchange.deliver import Deliverer, State
+from service.exchange.deliver import Result as DeliveryResult
 from service.exchange.stand_in import Running, running_stand_in
 from service.exchange.translate import REFERRAL_TYPES
 from service.exchange.worker import BackgroundWorker, Duties
@@ -188,7 +189,7 @@ def test_each_dead_letter_is_listed_with_what_the_server_said_and_nothing_of_the
     assert ended.exit_code == 3
     assert f"{refused}  refused 422: code-invalid ServiceRequest.code  (dead since" in ended.stdout
     (letter,) = told(run("dead", "--json"))
-    assert letter["referral"] == refused
+    assert (letter["referral"], letter["task"]) == (refused, "Task/t-2")
     assert (letter["reason"], letter["status"], letter["attempts"]) == ("refused", 422, 1)
     assert letter["issues"] == [{"severity": "error", "code": "code-invalid", "expression": "ServiceRequest.code"}]
     for output in (ended.output, run("dead", "--json").output, run("status").output):
@@ -396,6 +397,24 @@ def test_both_sides_are_compared_and_what_is_gone_there_is_delivered_again(run: 
     assert house.deliver().state is State.DELIVERED
     assert len(house.shown("Communication")) == 1
     assert "copies compared" in run("reconcile").stdout
+
+
+def test_what_was_gone_there_when_it_was_looked_for_is_put_back_by_a_reconciliation_and_a_replay(
+    run: Run, house: House, way: Way
+) -> None:
+    house.receive()
+    assert house.deliver().state is State.DELIVERED
+    house.change("Communication", "c-1", priority="urgent")
+    way.coming = [Trouble(502)]
+    assert house.deliver().state is State.WAITING
+    (message,) = house.shown("Communication")
+    house.memory.delete("Communication", message["id"])
+    house.exchange.bring_forward(["server-error"], now(), timedelta(0))
+    assert house.deliver() == DeliveryResult(State.DEAD, "missing")
+    assert told(run("reconcile", "--json"))["gone"] == 1
+    assert run("replay", "r-1").exit_code == 0
+    assert house.deliver().state is State.DELIVERED
+    assert [one["priority"] for one in house.shown("Communication")] == ["urgent"]
 
 
 def test_a_copy_of_nothing_here_needs_a_person(run: Run, house: House) -> None:

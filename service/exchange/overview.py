@@ -137,6 +137,7 @@ def letter_as_json(letter: DeadLetter) -> Json:
     discarded = {"at": instant(letter.discarded_at), "by": letter.discarded_by, "why": letter.why}
     return {
         "referral": letter.referral_id,
+        "task": f"Task/{letter.task_id}",
         "state": letter.state,
         "waiting_since": instant(letter.waiting_since),
         "dead_since": instant(letter.dead_at),
@@ -158,7 +159,8 @@ def letter_as_line(letter: DeadLetter) -> str:
     )
     line = f"{letter.referral_id}  {said}{f': {issues}' if issues else ''}"
     if letter.dead_at is not None:
-        return f"{line}  (dead since {instant(letter.dead_at)}, {letter.state or 'unreadable-referral'})"
+        what = letter.state or "unreadable-referral"
+        return f"{line}  (dead since {instant(letter.dead_at)}; Task/{letter.task_id} {what})"
     return f"{line}  (discarded {instant(letter.discarded_at)} by {letter.discarded_by}: {letter.why})"
 
 

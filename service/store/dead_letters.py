@@ -16,8 +16,8 @@ REPLAYED = "delivery-replayed"
 DISCARDED = "delivery-discarded"
 
 _LIST: LiteralString = """
-SELECT e.referral_id, coalesce(r.state, ''), e.waiting_since, e.dead_at, e.attempts, e.last_error, e.discarded_at,
-       j.actor, j.detail ->> 'why'
+SELECT e.referral_id, coalesce(r.task, e.referral_id), coalesce(r.state, ''), e.waiting_since, e.dead_at, e.attempts,
+       e.last_error, e.discarded_at, j.actor, j.detail ->> 'why'
   FROM (SELECT * FROM exchange WHERE dead_at IS NOT NULL
         UNION ALL SELECT * FROM exchange WHERE dead_at IS NULL AND discarded_at IS NOT NULL) e
   LEFT JOIN referral r ON r.id = e.referral_id
@@ -60,6 +60,8 @@ class DeadLetter:
     """A referral whose delivery was given up, or discarded after that."""
 
     referral_id: str
+    task_id: str
+    """Of the Task by which it is found here."""
     state: str
     """The referral's, as its Task has it; empty for what is told of one that could not be taken in."""
     waiting_since: datetime | None

@@ -77,7 +77,7 @@ def test_times_are_instants_in_utc() -> None:
 @pytest.mark.parametrize("dead", [True, False])
 def test_a_letter_says_why_and_since_when(dead: bool) -> None:
     error = {"reason": "refused", "status": 422, "issues": [{"severity": "error", "code": "value", "expression": None}]}
-    letter = DeadLetter("r-1", "accepted", NOW, NOW if dead else None, 1, error)
+    letter = DeadLetter("r-1", "t-1", "accepted", NOW, NOW if dead else None, 1, error)
     if not dead:
         letter = replace(letter, discarded_at=NOW, discarded_by="operator x", why="y")
     line = letter_as_line(letter)
