@@ -81,9 +81,7 @@ def count(known: Mapping[str, Known], database_url: str, shown: Sequence[Json]) 
     delivered_types = [key for key in here if referral_of[key] and key.partition("/")[0] in REFERRAL_TYPES]
     ours = {key: f"{_identities(one)}" for key, one in here.items() if one["resourceType"] == "Patient"}
     theirs = _leads(shown)
-    wrong = [
-        key for key in delivered_types if key not in there or _said(here[key], ours) != _said(there[key][0], theirs)
-    ]
+    wrong = [key for key in delivered_types if key not in there or not _agree(here[key], ours, there[key][0], theirs)]
     incomplete = {referral_of[key] for key in wrong}
     lost = [f"{one.placer} is not here" for one in known.values() if one.order not in here]
     lost += [
@@ -159,6 +157,14 @@ def _leads(shown: Sequence[Json]) -> dict[str, str]:
     leads = {f"{one['resourceType']}/{one['id']}": key for one in shown for key in _keys(one)}
     people = (one for one in shown if one["resourceType"] == "Patient")
     return leads | {f"Patient/{one['id']}": f"{_identities(one)}" for one in people}
+
+
+def _agree(one: Json, ours: Mapping[str, str], copy: Json, theirs: Mapping[str, str]) -> bool:
+    """Whether both say the same. A party that is named by its identifier only leads to a resource there."""
+    named = [name for name, value in one.items() if isinstance(value, dict) and "reference" not in value]
+    logical = [name for name in named if "identifier" in one[name]]
+    here, there = ({**_said(each, leads), **dict.fromkeys(logical)} for each, leads in ((one, ours), (copy, theirs)))
+    return here == there
 
 
 def _said(resource: Json, leads: Mapping[str, str]) -> Json:

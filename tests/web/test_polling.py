@@ -1,4 +1,4 @@
-"""The two queries of contract 8, exactly as they are written there, while others write."""
+"""The two queries of contract 8, exactly as they are written there. While many write: tests/faults/test_polling.py."""
 
 import threading
 import time
@@ -56,22 +56,6 @@ def _follow(sluss: Sluss, done: Callable[[], bool], count: int, shorten: int = 0
         if finished and not fresh:
             return got
         time.sleep(0.002)
-
-
-def _write(sluss: Sluss, writer: int, each: int) -> None:
-    """Referrals sent and, every other one, accepted or withdrawn."""
-    for number in range(each):
-        told = sluss.refer(f"R-{writer}-{number}")
-        task, order = told["task"], told["order"]
-        if number % 3 == 1:
-            moved = sluss.acting(f"therapist {task['owner']['reference'].partition('/')[2]}").put(
-                f"/fhir/Task/{task['id']}",
-                {**task, "status": "rejected", "statusReason": {"text": "Bedöms inte passa för IKBT."}},
-            )
-            assert moved.status_code == 200, moved.text
-        elif number % 3 == 2:
-            withdrawn = sluss.put(f"/fhir/ServiceRequest/{order['id']}", {**order, "status": "revoked"})
-            assert withdrawn.status_code == 200, withdrawn.text
 
 
 def _everything(sluss: Sluss) -> list[str]:
@@ -176,28 +160,6 @@ def _with_alert(number: str) -> Json:
             if item["linkId"] == "item-9":
                 item["answer"][0]["valueInteger"] = 6
     return sent
-
-
-def test_a_poller_gets_every_message_once_and_in_order_while_two_processes_write(
-    sluss: Sluss, another: Callable[..., Sluss]
-) -> None:
-    apps = [sluss, another()]
-    with ThreadPoolExecutor(8) as pool:
-        writers = [pool.submit(_write, apps[n % 2], n, 6) for n in range(4)]
-
-        def done() -> bool:
-            return all(writer.done() for writer in writers)
-
-        pollers = [pool.submit(_follow, apps[n % 2], done, count) for n, count in enumerate((1, 3, 200))]
-        shortened = pool.submit(_follow, apps[0], done, 200, 3)
-        for writer in writers:
-            writer.result()
-        followed = [poller.result() for poller in pollers]
-        again = shortened.result()
-    everything = _everything(sluss)
-    assert len(everything) >= 24
-    assert followed == [everything] * 3
-    assert again == everything
 
 
 def test_a_slow_transaction_holds_what_is_newer_back_and_nothing_is_missed(sluss: Sluss, store: Store) -> None:
