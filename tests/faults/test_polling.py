@@ -43,7 +43,7 @@ ORDER BY last_updated, id LIMIT %(limit)s
 """
 
 
-def _as_the_platform(url: str, count: int, shorten: int = 0) -> Poll:
+def as_the_platform(url: str, count: int, shorten: int = 0) -> Poll:
     """`shorten` cuts off that many digits of the stamp, as a client does that keeps milliseconds."""
     asked = f"recipient:identifier=urn:oid:1.2.752.29.4.19|{UNIT}&status=completed&_sort=_lastUpdated&_count={count}"
 
@@ -108,8 +108,8 @@ def test_every_poller_gets_every_reply_once_and_in_order_and_one_that_asks_naive
         connection.execute(_SLOWLY)
     sluss = make_sluss(database, outside.url, webs=2, workers=0, threads=16)
     load, done = Load(sluss.urls, 0), Event()
-    polls = [_as_the_platform(sluss.urls[n % 2], count) for n, count in enumerate((1, 20, 200))]
-    polls += [_as_the_platform(sluss.urls[0], 200, shorten=3), _naively(database)]
+    polls = [as_the_platform(sluss.urls[n % 2], count) for n, count in enumerate((1, 20, 200))]
+    polls += [as_the_platform(sluss.urls[0], 200, shorten=3), _naively(database)]
     with ThreadPoolExecutor(WRITERS + len(polls)) as pool:
         until = time.monotonic() + 60 * scale
         writing = [pool.submit(_write, load, writer, until) for writer in range(WRITERS)]
