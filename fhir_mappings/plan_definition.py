@@ -4,9 +4,9 @@ from fhir_mappings.records import Activity, Json, Programme
 from fhir_mappings.terminology import Canonical
 
 
-def to_fhir_plan_definition(programme: Programme, pack: str, canonical: Canonical) -> Json:
-    """The PlanDefinition of a programme, without `meta`; its id is `{pack}-{programme}`. The duration in weeks stands
-    on the root action, the activities below it in the pack's order.
+def to_fhir_plan_definition(programme: Programme, pack: str, version: str, canonical: Canonical) -> Json:
+    """The PlanDefinition of a programme in a version of its pack, without `meta`; its id is `{pack}-{programme}`. The
+    duration in weeks stands on the root action, the activities below it in the pack's order.
     """
     name = f"{pack}-{programme.code}"
     shortest, longest = programme.weeks
@@ -17,7 +17,14 @@ def to_fhir_plan_definition(programme: Programme, pack: str, canonical: Canonica
         "id": name,
         "url": canonical.plan_definition(pack, programme.code),
         "identifier": [{"system": canonical.identifier("programme"), "value": name}],
+        "version": version,
+        "name": "".join(word.capitalize() for word in name.split("-")),
         "title": programme.title,
+        "type": {
+            "coding": [
+                {"system": "http://terminology.hl7.org/CodeSystem/plan-definition-type", "code": "clinical-protocol"}
+            ]
+        },
         "status": "active",
         **({"description": programme.description} if programme.description else {}),
         "topic": [{"coding": [{"system": canonical.programme, "code": programme.code}]}],

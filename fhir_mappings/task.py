@@ -29,6 +29,22 @@ KIND_TITLES = {
     TaskKind.UNREADABLE_REFERRAL: "Remiss som inte kan tas emot",
 }
 
+OUTPUT_TITLES = {
+    "final-reply": "Slutsvar",
+    "interim-reply": "Delsvar",
+    "progress": "Behandlingens gång",
+    "madrs-s": "MADRS-S",
+    "care-plan": "Vårdplan",
+}
+"""CodeSystem `task-output`."""
+
+STATUS_REASONS = {
+    "withdrawn": "Remissen är återkallad",
+    "parent-ended": "Avslutad med remissen",
+    "no-longer-waiting": "Det som väntade är gjort",
+}
+"""CodeSystem `ikbt-status-reason`."""
+
 FINAL_STATES = frozenset({"completed", "rejected", "cancelled", "failed", "entered-in-error"})
 """Nothing follows these (contract 7)."""
 
@@ -110,12 +126,12 @@ def kind_of(task: Json, canonical: Canonical) -> TaskKind | None:
                 return TaskKind.ABORT
             case (canonical.activity, _):
                 return TaskKind.ACTIVITY
-            case (canonical.task_kind, code) if code in _OWN_KINDS:
+            case (canonical.task_kind, code) if code in OWN_KINDS:
                 return TaskKind(code)
     return None
 
 
-_OWN_KINDS = frozenset(
+OWN_KINDS = frozenset(
     {
         TaskKind.SAFETY_FOLLOW_UP,
         TaskKind.RELAY_MESSAGE,
@@ -124,6 +140,7 @@ _OWN_KINDS = frozenset(
         TaskKind.UNREADABLE_REFERRAL,
     },
 )
+"""CodeSystem `ikbt-task`."""
 
 
 def activity_of(task: Json, canonical: Canonical) -> str | None:

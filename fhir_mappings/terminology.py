@@ -66,8 +66,17 @@ NATIONAL_MESSAGE_CODES: dict[MessageCategory, str] = {
 }
 """Remissbekräftelse and remissvar of RIV-TA clinicalprocess:activity:request, where a code fits."""
 
-PROGRAMMES = ("stress", "sleep", "anxiety", "worry", "depression", "self-esteem")
+PROGRAMME_TITLES = {
+    "stress": "Stress och utmattning",
+    "sleep": "Sömn",
+    "anxiety": "Ångest",
+    "worry": "Oro",
+    "depression": "Depression",
+    "self-esteem": "Självkänsla",
+}
 """CodeSystem `ikbt-programme` (routine: "De behandlingsprogram som erbjuds i primärvården")."""
+
+PROGRAMMES = tuple(PROGRAMME_TITLES)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,18 @@ class Canonical:
     def code_system(self, name: str) -> str:
         """`{S}/CodeSystem/{name}`"""
         return f"{self.base}/CodeSystem/{name}"
+
+    def value_set(self, name: str) -> str:
+        """`{S}/ValueSet/{name}`"""
+        return f"{self.base}/ValueSet/{name}"
+
+    def profile(self, name: str) -> str:
+        """`{S}/StructureDefinition/{name}`"""
+        return f"{self.base}/StructureDefinition/{name}"
+
+    def operation(self, name: str) -> str:
+        """`{S}/OperationDefinition/{name}`"""
+        return f"{self.base}/OperationDefinition/{name}"
 
     def identifier(self, name: str) -> str:
         """`{S}/identifier/{name}`"""
@@ -150,6 +171,11 @@ class Canonical:
     def answer(self) -> str:
         """CodeSystem of coded answers in the referral form."""
         return self.code_system("ikbt-referral-answer")
+
+    @cached_property
+    def question(self) -> str:
+        """CodeSystem of the referral form's questions, by linkId."""
+        return self.code_system("ikbt-referral-question")
 
     @cached_property
     def madrs_s(self) -> str:

@@ -7,6 +7,7 @@ from fhir_mappings.r4.definitions import Definition, Element, definition, is_res
 from fhir_mappings.r4.validation import validate
 
 __all__ = [
+    "DEFINITIONS",
     "SUPPORTED_TYPES",
     "Definition",
     "Element",
@@ -17,7 +18,19 @@ __all__ = [
     "validate",
 ]
 
-SUPPORTED_TYPES: frozenset[str] = frozenset(
+DEFINITIONS: frozenset[str] = frozenset(
+    {
+        "CodeSystem",
+        "OperationDefinition",
+        "PlanDefinition",
+        "Questionnaire",
+        "StructureDefinition",
+        "ValueSet",
+    }
+)
+"""The types that describe us: Sluss writes them, and no request brings one."""
+
+SUPPORTED_TYPES: frozenset[str] = DEFINITIONS | frozenset(
     {
         "Appointment",
         "CarePlan",
@@ -27,10 +40,8 @@ SUPPORTED_TYPES: frozenset[str] = frozenset(
         "Observation",
         "Organization",
         "Patient",
-        "PlanDefinition",
         "Practitioner",
         "PractitionerRole",
-        "Questionnaire",
         "QuestionnaireResponse",
         "ServiceRequest",
         "Task",
@@ -45,7 +56,7 @@ def prepare() -> None:
     Takes about a second of start-up; without it each type is compiled when it first comes.
     """
     seen: set[str] = set()
-    waiting = [*SUPPORTED_TYPES, "Bundle", "OperationOutcome", "Parameters"]
+    waiting = [*(SUPPORTED_TYPES - DEFINITIONS), "Bundle", "OperationOutcome", "Parameters"]
     while waiting:
         name = waiting.pop()
         if name in seen or name == "Resource":

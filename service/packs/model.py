@@ -145,7 +145,7 @@ class SourceDocument:
 
 
 def business_version(name: str, version: str) -> str:
-    """`1.0.0-gavleborg`: packs publish under the same canonical URLs, where a FHIR server tells them apart by version."""
+    """`1.0.0-gavleborg`: packs publish under the same canonical URLs; a FHIR server tells them apart by version."""
     return f"{version}-{name}"
 
 

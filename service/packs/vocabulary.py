@@ -37,6 +37,28 @@ FACTS: Mapping[str, tuple[Any, Any]] = {
     "mayBookStartCall": (True, False),
 }
 
+FACT_MEANINGS: Mapping[str, str] = {
+    "programme": "code of the programme asked for",
+    "ageYears": "the patient's age in whole years on the day of assessment, by the identifier",
+    "patientInactive": "true when the Patient is not active",
+    "patientDeceased": "true when the Patient is deceased",
+    "diagnoses": "ICD-10-SE codes of the referral, with the dot",
+    "diagnosesFitting": "those of them that the pack expects for the programme; all where it expects none",
+    "madrsSRatings": "number of MADRS-S ratings that count",
+    "madrsSTotal": "total of the newest rating",
+    "madrsSAgeDays": "whole days since the newest rating was answered",
+    "madrsSItem9": "highest item 9 of all ratings",
+    "madrsSWithoutItems": "true when the newest rating is a total only",
+    "suicideRisk": "the gravest stated suicide risk: low, elevated, unknown",
+    "unitKind": "kind of the referring unit in the directory",
+    "referrerKinds": "kinds of unit that may refer",
+    "openReferral": "own or other: whose open referral the patient already has",
+    "possibleDuplicate": "true when a letter or call looks like one already here",
+    "startCallBooked": "true when the referrer has booked the start call",
+    "mayBookStartCall": "true when the unit may book it",
+}
+"""What each fact stands for, for those who read or evaluate a published condition."""
+
 PLACEHOLDERS: Mapping[MessageCategory, frozenset[str]] = {
     category: frozenset(
         {"reference", "programme", "team", "phone", "seat", "demo_link", "patient_information", "platform", *own}

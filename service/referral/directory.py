@@ -1,16 +1,14 @@
-"""What the pack says that others must be able to read: teams, therapists' roles, units, programmes and forms.
+"""What the pack says that others must be able to read: teams, therapists' roles, units, and all definitions.
 
 Published as resources at start; a pack that has changed gives new versions, one that has not changes nothing.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-from fhir_mappings.plan_definition import to_fhir_plan_definition
 from fhir_mappings.providers import to_fhir_organization
 from fhir_mappings.records import HsaId, Json, Reference
 from fhir_mappings.teams import to_fhir_healthcare_service, to_fhir_team_role
-from fhir_mappings.terminology import Canonical
+from service.definitions.published import definitions
 from service.referral.house import House
 from service.referral.in_use import check_in_use
 from service.store.change import Change
@@ -25,7 +23,8 @@ def publish(house: House) -> int:
     with house.store.change() as change:
         change.lock_patient("the directory")  # any key of its own serves: processes that start together take turns
         organisations = dict(_organisations(house, change))
-        resources = [*_units(house, organisations), *_teams(house, organisations), *_definitions(house)]
+        described = definitions(house.pack, house.canonical)
+        resources = [*_units(house, organisations), *_teams(house, organisations), *described]
         stored = change.get_many(f"{r['resourceType']}/{r['id']}" for r in resources)
         writes = []
         for resource in resources:
@@ -63,19 +62,3 @@ def _teams(house: House, organisations: dict[HsaId, Reference]) -> Iterator[Json
         yield to_fhir_healthcare_service(team, house.canonical, seat)
         for role in team.roles:
             yield to_fhir_team_role(team, role, seat, house.canonical)
-
-
-def _definitions(house: House) -> Iterator[Json]:
-    for programme in house.pack.programmes.values():
-        yield to_fhir_plan_definition(programme, house.pack.name, house.canonical)
-    for name, questionnaire in house.pack.questionnaires.items():
-        yield {**_in_canonical(questionnaire, house.canonical), "id": name}
-
-
-def _in_canonical(value: Any, canonical: Canonical) -> Any:
-    """The same with `{S}` replaced by the canonical base, wherever it stands."""
-    if isinstance(value, dict):
-        return {name: _in_canonical(inner, canonical) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_in_canonical(inner, canonical) for inner in value]
-    return value.replace("{S}", canonical.base) if isinstance(value, str) else value

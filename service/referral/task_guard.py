@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fhir_mappings.elements import child, children
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json
-from fhir_mappings.task import BUSINESS_STATUS, outputs_of
+from fhir_mappings.task import BUSINESS_STATUS, OUTPUT_TITLES, outputs_of
 from fhir_mappings.terminology import Canonical
 from service.access.rights import Actor
 
@@ -16,9 +16,6 @@ COORDINATION_MAY = frozenset({"status", "statusReason", "owner", "note"})
 REQUESTER_MAY = frozenset({"status", "statusReason", "note"})
 IGNORED = frozenset({"meta", "lastModified"})
 """Sluss sets these itself; whatever a client sends for them is left aside."""
-
-KNOWN_OUTPUTS = frozenset({"final-reply", "interim-reply", "progress", "madrs-s", "care-plan"})
-"""CodeSystem `task-output`."""
 
 IN_WORDS = frozenset({"final-reply", "interim-reply"})
 """The outputs that are sent to the referrer as they are written."""
@@ -111,12 +108,12 @@ def _output(i: int, output: Json, canonical: Canonical) -> Iterator[Issue]:
         if coding.get("system") == canonical.task_output
     ]
     for j, code in codes:
-        if code not in KNOWN_OUTPUTS:
+        if code not in OUTPUT_TITLES:
             yield error(
                 IssueCode.CODE_INVALID,
                 f"Task.output[{i}].type.coding[{j}].code",
                 f"Okänd typ av utdata: {code}.",
-                f"unknown code {code!r}; known: {', '.join(sorted(KNOWN_OUTPUTS))}",
+                f"unknown code {code!r}; known: {', '.join(sorted(OUTPUT_TITLES))}",
             )
         elif code in IN_WORDS and not str(output.get("valueString", "")).strip():
             yield error(

@@ -31,7 +31,7 @@ programmes = st.builds(
 
 @given(programmes)
 def test_a_programme_is_valid_r4_and_reads_back_the_same(programme: Programme) -> None:
-    written = to_fhir_plan_definition(programme, "gavleborg", CANONICAL)
+    written = to_fhir_plan_definition(programme, "gavleborg", "1.0.0", CANONICAL)
     codes = tuple(activity.code for activity in programme.activities)
     assert validate(written) == []
     assert from_fhir_plan_definition(written, CANONICAL) == (programme.code, programme.weeks, codes)
@@ -39,7 +39,7 @@ def test_a_programme_is_valid_r4_and_reads_back_the_same(programme: Programme) -
 
 @pytest.mark.parametrize(("pack", "programme"), SHIPPED, ids=[f"{pack}-{p.code}" for pack, p in SHIPPED])
 def test_every_shipped_programme_is_published(pack: str, programme: Programme) -> None:
-    written = to_fhir_plan_definition(programme, pack, CANONICAL)
+    written = to_fhir_plan_definition(programme, pack, "1.0.0", CANONICAL)
     assert validate(written) == []
     assert written["url"] == f"{S}/PlanDefinition/{pack}-{programme.code}"
     assert written["id"] == f"{pack}-{programme.code}"
@@ -55,12 +55,12 @@ def test_every_shipped_programme_is_published(pack: str, programme: Programme) -
 @pytest.mark.parametrize(("pack", "programme"), SHIPPED, ids=[f"{pack}-{p.code}" for pack, p in SHIPPED])
 def test_weeks_are_those_of_the_source(pack: str, programme: Programme) -> None:
     weeks = {"gavleborg": (6, 13), "praktikertjanst": (8, 12)}  # R4, L6
-    (root,) = to_fhir_plan_definition(programme, pack, CANONICAL)["action"]
+    (root,) = to_fhir_plan_definition(programme, pack, "1.0.0", CANONICAL)["action"]
     assert (root["timingRange"]["low"]["value"], root["timingRange"]["high"]["value"]) == weeks[pack]
     assert root["timingRange"]["low"]["code"] == "wk"
 
 
 def test_weeks_are_read_from_decimals_too() -> None:
-    written = to_fhir_plan_definition(SHIPPED[0][1], "gavleborg", CANONICAL)
+    written = to_fhir_plan_definition(SHIPPED[0][1], "gavleborg", "1.0.0", CANONICAL)
     written["action"][0]["timingRange"]["low"]["value"] = Decimal("6")
     assert from_fhir_plan_definition(written, CANONICAL)[1] == (6, 13)
