@@ -75,7 +75,8 @@ class Region:
         return self.put(changed)
 
     def search(self, type_: str, **parameters: str) -> list[Json]:
-        asked = {name.replace("__", "-"): value for name, value in parameters.items()}
+        """What matches; a parameter `based-on` is given as `based_on`."""
+        asked = {name.replace("_", "-"): value for name, value in parameters.items()}
         answer = self.session.post(
             f"{self.base}/{type_}/_search",
             data={**asked, "_count": "200"},

@@ -275,12 +275,12 @@ def test_an_answer_about_it_is_read_by_coordination_and_evidence_waits_for_it(ga
     there = posted(gateway, referral(items=None, identifier=None))
     gateway.settle()
     (message,) = gateway.region.messages_about(there)
-    on_it = {"basedOn": [{"reference": there}]}
-    gateway.region.post(message_in("information", "Numret kommer i morgon.", **on_it))
+    on_it = [{"reference": there}]
+    gateway.region.post(message_in("information", "Numret kommer i morgon.", basedOn=on_it))
     answered = [{"reference": f"Communication/{message['id']}"}]
     gateway.region.post(message_in("information", "Vi ringer.", inResponseTo=answered))
     subject = gateway.region.read(there)["subject"]
-    gateway.region.post(madrs_s(subject=subject, **on_it))
+    gateway.region.post(madrs_s(subject=subject, basedOn=on_it))
     gateway.settle()
     notes = [note["text"] for note in unreadable_task(gateway)["note"]]
     assert notes[-2:] == ["Numret kommer i morgon.", "Vi ringer."]

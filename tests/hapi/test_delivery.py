@@ -18,9 +18,11 @@ from fhir_mappings.datetimes import SWEDEN
 from fhir_mappings.records import Json
 from fhir_mappings.terminology import Canonical
 from service.exchange.client import FhirClient, Outcome, Reason, Transient
+from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer, State
 from service.exchange.translate import REFERRAL_TYPES
 from service.exchange.worker import BackgroundWorker, Duties
+from service.store.collection_state import CollectionState
 from service.store.exchange_state import ExchangeState
 from service.store.records import Stored
 from tests.bench.referrals import identities
@@ -245,17 +247,26 @@ def test_a_lost_answer_makes_no_second_copy_and_no_second_version(service: Servi
     exchange.deliverer.exchange.close()
 
 
-def test_what_somebody_changed_there_is_not_written_over(exchange: Exchange) -> None:
+def test_what_somebody_changed_there_is_not_written_over_but_done_here_and_then_shown_with_ours(
+    exchange: Exchange,
+) -> None:
     journey = begin(exchange.service, identity=a_person())
     exchange.deliver()
     theirs = exchange.copy_of("Task")
-    noted = {**theirs, "note": [*theirs.get("note", []), {"text": "Skrivet där."}]}
+    note = {"text": "Skrivet där."}
+    noted = {**theirs, "note": [*theirs.get("note", []), note]}
     exchange.there.asked(f"Task/{theirs['id']}", "PUT", noted)
     journey.moved(journey.therapist, "received")
     # HAPI answers the stale ifMatch with 409, and changes nothing.
     assert exchange.deliver() == [State.WAITING]
     kept = exchange.copy_of("Task")
     assert (kept["note"], kept["status"]) == (noted["note"], "requested")
+    collector = Collector(exchange.service.house, exchange.deliverer, CollectionState(exchange.service.store.url))
+    collector.collect()
+    collector.state.close()
+    assert exchange.deliver() == [State.DELIVERED]
+    settled = exchange.copy_of("Task")
+    assert (note in settled["note"], settled["status"]) == (True, "received")
 
 
 # ---------------------------------------------------------------- when it is away
