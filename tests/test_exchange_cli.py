@@ -24,7 +24,7 @@ from service.store.exchange_state import ExchangeState
 from tests.exchange.conftest import CANONICAL, House
 from tests.exchange.test_worker import soon
 from tests.exchange.troubled import Trouble, Way
-from tests.store.examples import patient
+from tests.store.examples import patient, task
 from tests.web.served import PROJECT, environment
 
 SECRET = "a-secret-of-at-least-32-characters"
@@ -194,6 +194,15 @@ def test_each_dead_letter_is_listed_with_what_the_server_said_and_nothing_of_the
     assert letter["issues"] == [{"severity": "error", "code": "code-invalid", "expression": "ServiceRequest.code"}]
     for output in (ended.output, run("dead", "--json").output, run("status").output):
         assert not [word for word in ("Test", "1990", "2397") if word in output]
+
+
+def test_what_was_told_of_an_unreadable_referral_is_listed_too(run: Run, house: House, way: Way) -> None:
+    house.write(task("u-1"), of="u-1")
+    way.coming = [Trouble(422, REFUSAL)]
+    assert house.deliver("u-1").state is State.DEAD
+    ended = run("dead")
+    assert ended.exit_code == 3
+    assert "Task/u-1 unreadable-referral)" in ended.stdout
 
 
 def test_no_dead_letters_is_status_0(run: Run) -> None:

@@ -78,7 +78,7 @@ WAKE: LiteralString = """
 SELECT procrastinate_defer_jobs_v1(ARRAY[
     ROW('default', %(name)s::text, %(priority)s::integer, %(name)s, %(name)s, %(args)s::jsonb, NULL)
     ::procrastinate_job_to_defer_v1
-])
+]) WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = %(name)s AND status = 'todo')
 """
 
 # Every one of these is answered from a partial index that holds only what is not in order, or from a few rows.

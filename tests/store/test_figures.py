@@ -1,15 +1,19 @@
 """The figures of the exchange: right, and no dearer the more is stored."""
 
+import os
 from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 
-from service.store import statements
+from service.store import migrate, statements
 from service.store.connections import READER, Connections
 from service.store.database import Store
 from service.store.records import ExchangeFigures
 from tests.store.examples import NOW
+from tests.web.served import new_database
 
 _IN_ORDER = """
 INSERT INTO exchange (referral_id, delivered_at)
@@ -59,6 +63,35 @@ def _pages(reader: Connections, sql: str) -> int:
     assert row is not None
     plan = row[0][0]["Plan"]
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+def _upgrade(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    engine = migrate._engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def test_what_waited_before_there_were_figures_is_in_them(server_url: str) -> None:
+    url = new_database(server_url, f"before_figures_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    _upgrade(url, "0003")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO exchange (referral_id, attempts, next_attempt_at, dead_at, unanswered_since) VALUES"
+            " ('w', 2, %(now)s, NULL, %(now)s), ('d', 9, NULL, %(now)s, NULL), ('new', 0, %(now)s, NULL, NULL),"
+            " ('shown', 0, NULL, NULL, NULL)",
+            {"now": NOW},
+        )
+    _upgrade(url, "head")
+    store = Store(url)
+    assert store.is_current()
+    figures = store.view().exchange_figures()
+    assert (figures.waiting, figures.oldest_waiting) == (2, NOW)
+    assert (figures.dead_letters, figures.oldest_dead) == (1, NOW)
+    store.close()
 
 
 def test_an_exchange_in_order_has_nothing_to_tell(store: Store) -> None:
