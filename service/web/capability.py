@@ -5,11 +5,10 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 
 from fhir_mappings.records import Json
 from fhir_mappings.terminology import Canonical
+from service.definitions.about import PUBLISHED, SOFTWARE_VERSION
+from service.definitions.operations import OPERATIONS
 from service.store.search_parameters import BY_TYPE, Kind
 from service.web.rest import CREATABLE, TYPES, UPDATABLE
-
-SOFTWARE_VERSION = "0.1.0"
-PUBLISHED = "2026-11-23"
 
 COMMON = (("_id", "token"), ("_lastUpdated", "date"))
 """Parameters that every type has."""
@@ -71,6 +70,7 @@ def _resource(type_: str, canonical: Canonical) -> Json:
             *({"name": p.name, "type": str(p.kind)} for p in parameters.values()),
         ],
     }
-    if type_ == "ServiceRequest":
-        described["operation"] = [{"name": "assess", "definition": f"{canonical.base}/OperationDefinition/assess"}]
+    described["operation"] = [
+        {"name": code, "definition": canonical.operation(code)} for code in OPERATIONS.get(type_, ())
+    ]
     return {name: value for name, value in described.items() if value != []}

@@ -13,7 +13,7 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
-from service.web.requests_in import WAKE, as_far_as_readable, base_url, house
+from service.web.requests_in import HOOKS, WAKE, as_far_as_readable, base_url, house
 from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
@@ -104,7 +104,7 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
     body go first: they were not received.
     """
     issues = [*_unreceived_risk(), *issues]
-    if request.path.startswith("/intake/"):
+    if request.path.startswith(("/intake/", HOOKS)):
         return _problem(status, issues, headers)
     body = to_operation_outcome(issues, house().canonical.rule)
     return Response(dump(body), status, dict(headers or {}), content_type="application/fhir+json; charset=utf-8")
@@ -133,9 +133,12 @@ def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None
     return Response(dump(body), status, dict(headers or {}), content_type="application/problem+json")
 
 
+_TAKES_NOTHING_IN = ("$assess", "$extract", "_search")
+
+
 def _unreceived_risk() -> list[Issue]:
     path = request.path.rstrip("/")
-    if request.method not in ("POST", "PUT") or path.endswith(("$assess", "_search")) or path.startswith(WAKE):
+    if request.method not in ("POST", "PUT") or path.endswith(_TAKES_NOTHING_IN) or path.startswith((WAKE, HOOKS)):
         return []
     body = as_far_as_readable()
     limit = house().pack.limits.get(ITEM_9_LIMIT)

@@ -24,6 +24,9 @@ MOST_ENTRIES = 200
 WAKE = "/exchange/wake"
 """Where the external server says that something has changed there."""
 
+HOOKS = "/cds-services"
+"""Where CDS Hooks has its services."""
+
 FHIR_JSON = ("application/fhir+json", "application/json")
 
 FHIR_VERSIONS = ("4.0", "4.0.1")
@@ -76,7 +79,7 @@ def _allows_json(accept: str) -> bool:
     count: clients also write a charset.
     """
     kinds = [*FHIR_JSON, "application/*", "*/*"]
-    if request.path.startswith("/intake/"):
+    if request.path.startswith(("/intake/", HOOKS)):
         kinds.append("application/problem+json")
     if request.path == "/metrics":  # a Prometheus server asks for its own text format
         kinds += ["text/plain", "application/openmetrics-text", "text/*"]

@@ -8,6 +8,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.r4 import SUPPORTED_TYPES
 from fhir_mappings.records import Json
+from service.definitions.operations import OPERATIONS
 from service.referral.conditions import with_what_exists
 from service.referral.intake import Part, Submission, Unreadable, parts_of, read_submission
 from service.referral.journey.amend import add_evidence, amend, change_evidence
@@ -221,7 +222,9 @@ def methods_of(path: str) -> list[str] | None:
     match rest:
         case [type_]:
             return ["GET", "HEAD", *(["POST"] if type_ in CREATABLE else [])]
-        case [_, "_search"] | ["ServiceRequest", "$assess"]:
+        case [_, "_search"]:
+            return ["POST"]
+        case [type_, operation] if operation.removeprefix("$") in OPERATIONS.get(type_, ()):
             return ["POST"]
         case [type_, _]:
             return ["GET", "HEAD", *(["PUT"] if type_ in UPDATABLE else [])]

@@ -200,9 +200,9 @@ def test_what_is_declared_for_the_whole_server_works(sluss: Sluss) -> None:
     assert [i["code"] for i in REST["interaction"]] == ["transaction"]
     sluss.refer()
     operations = {o["name"]: r["type"] for r in RESOURCES for o in r.get("operation", ())}
-    assert operations == {"assess": "ServiceRequest"}
+    assert operations == {"assess": "ServiceRequest", "extract": "QuestionnaireResponse"}
     assert sluss.post("/fhir/ServiceRequest/$assess", single()).status_code == 200
-    for undeclared in ("/fhir/Task/$assess", "/fhir/QuestionnaireResponse/$extract", "/fhir/$validate"):
+    for undeclared in ("/fhir/Task/$assess", "/fhir/Task/$extract", "/fhir/$validate"):
         assert sluss.post(undeclared, single()).status_code in (404, 405)
     assert sluss.get("/fhir/_history").status_code == 404
 
