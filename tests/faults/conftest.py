@@ -20,17 +20,14 @@ from tests.faults.processes import Sluss
 Tell = Callable[[object], None]
 MakeSluss = Callable[..., Sluss]
 
+SCALE = float(os.environ.get("SLUSS_FAULT_SCALE", "0.1"))
+"""What share of its full size that has which takes minutes."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/faults/" in item.nodeid:
             item.add_marker(pytest.mark.faults)
-
-
-@pytest.fixture(scope="session")
-def scale() -> float:
-    """What share of its full size that takes long has."""
-    return float(os.environ.get("SLUSS_FAULT_SCALE", "0.2"))
 
 
 @pytest.fixture

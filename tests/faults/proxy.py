@@ -1,12 +1,13 @@
 """A small TCP proxy that makes trouble on the way to the external server."""
 
+import json
 import random
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
 
@@ -15,15 +16,19 @@ class Trouble:
     """What may happen to one request, and how often (0 to 1)."""
 
     late: float = 0.0
-    """Its answer comes after `seconds`."""
+    """Its answer comes `seconds` later."""
     late_there: float = 0.0
-    """It gets there after `seconds`."""
+    """It gets there `seconds` later."""
     halved: float = 0.0
     """The connection is closed half way through the answer."""
     unanswered: float = 0.0
     """It is carried out, and the connection closed without an answer."""
     refused: float = 0.0
     """It is answered by 500, 503, 429, 409 or 412 and never gets there."""
+    doubled: float = 0.0
+    """It gets there twice at the same moment, as when something on the way repeats it; one of the answers is given."""
+    forestalled: float = 0.0
+    """Somebody else creates the same patient just before it gets there: an `If-None-Exist` that is lost."""
     seconds: float = 60.0
 
 
@@ -90,6 +95,11 @@ class Proxy:
                 return
             if what == "late_there":
                 self._closing.wait(self.trouble.seconds)
+            if what == "doubled":
+                threading.Thread(target=self._sent, args=(request,), daemon=True).start()
+            if what == "forestalled" and (created := _patient_created_in(request)):
+                self._asked(created)
+                self.happened["race lost"] += 1
             answer = self._asked(request)
             if what == "late":
                 self._closing.wait(self.trouble.seconds)
@@ -99,11 +109,16 @@ class Proxy:
 
     def _meets(self, chance: random.Random) -> str:
         drawn = chance.random()
-        for name in ("late", "late_there", "halved", "unanswered", "refused"):
+        for name in (each.name for each in fields(Trouble) if each.name != "seconds"):
             drawn -= getattr(self.trouble, name)
             if drawn < 0:
                 return name
         return "fine"
+
+    def _sent(self, request: bytes) -> None:
+        """Whatever comes of it."""
+        with suppress(OSError):
+            self._asked(request)
 
     def _asked(self, request: bytes) -> bytes:
         host = urlsplit(self.target)
@@ -132,6 +147,24 @@ def _message(client: socket.socket) -> bytes:
             return b""
         rest += part
     return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n" + rest
+
+
+def _patient_created_in(request: bytes) -> bytes | None:
+    """A request of somebody else's that creates the patient whom a transaction would create; None when it would not."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *headers = head.split(b"\r\n")
+    if not line.startswith(b"POST ") or b'"transaction"' not in body:
+        return None
+    for entry in json.loads(body)["entry"]:
+        one = entry["resource"]
+        if one["resourceType"] == "Patient" and "ifNoneExist" in entry["request"]:
+            theirs = {"resourceType": "Patient", "identifier": one["identifier"], "name": [{"text": "Annan Skrivning"}]}
+            sent = json.dumps(theirs).encode()
+            _, path, version = line.split(b" ")
+            kept = [each for each in headers if not each.lower().startswith(b"content-length:")]
+            place = b"POST %s/Patient %s" % (path.rstrip(b"/"), version)
+            return b"\r\n".join([place, *kept, b"Content-Length: %d" % len(sent)]) + b"\r\n\r\n" + sent
+    return None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from threading import Event
 import psycopg
 
 from fhir_mappings.records import Json
-from tests.faults.conftest import MakeSluss, Tell
+from tests.faults.conftest import SCALE, MakeSluss, Tell
 from tests.faults.load import Load, session
 from tests.faults.outside import StandIn
 from tests.web.caller import UNIT
@@ -102,7 +102,7 @@ def _write(load: Load, writer: int, until: float) -> int:
 
 
 def test_every_poller_gets_every_reply_once_and_in_order_and_one_that_asks_naively_does_not(
-    database: str, outside: StandIn, make_sluss: MakeSluss, scale: float, tell: Tell
+    database: str, outside: StandIn, make_sluss: MakeSluss, tell: Tell
 ) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(_SLOWLY)
@@ -111,7 +111,7 @@ def test_every_poller_gets_every_reply_once_and_in_order_and_one_that_asks_naive
     polls = [as_the_platform(sluss.urls[n % 2], count) for n, count in enumerate((1, 20, 200))]
     polls += [as_the_platform(sluss.urls[0], 200, shorten=3), _naively(database)]
     with ThreadPoolExecutor(WRITERS + len(polls)) as pool:
-        until = time.monotonic() + 60 * scale
+        until = time.monotonic() + max(60 * SCALE, 10)
         writing = [pool.submit(_write, load, writer, until) for writer in range(WRITERS)]
         following = [pool.submit(_follow, poll, done) for poll in polls]
         try:
