@@ -16,12 +16,17 @@ import psycopg
 import pytest
 
 from service.exchange import worker
+from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer, Result, State
+from service.exchange.stand_in import Running
 from service.exchange.worker import DELIVER, BackgroundWorker, Duties, lock_of
+from service.exchange.workload import Account
 from service.store.database import Store
-from service.store.records import StoreUnavailable
+from service.store.records import ReferralRow, StoreUnavailable
 from tests.exchange.conftest import Clock, House
+from tests.exchange.gateway import Gateway
 from tests.exchange.troubled import Trouble, Way
+from tests.journeys.referrals import referral
 
 
 @pytest.fixture(autouse=True)
@@ -208,3 +213,89 @@ def test_a_signal_ends_the_process_in_good_order(store: Store, number: signal.Si
         rest, _ = process.communicate(timeout=20)
     assert rest.endswith("ended\n")
     assert process.returncode == 0
+
+
+# ---------------------------------------------------------------- collection
+
+
+def collecting(gateway: Gateway) -> Duties:
+    return Duties(
+        gateway.house.store.url, gateway.clock, nothing, gateway.deliverer, collector=gateway.collector, collect_every=1
+    )
+
+
+def test_what_is_done_over_there_is_done_here_and_shown_there_by_itself(
+    gateway: Gateway, referred: ReferralRow
+) -> None:
+    with working(collecting(gateway)):
+        gateway.region.change(gateway.copy_of_task(referred), status="accepted")
+        soon(lambda: len(gateway.region.children_of(gateway.copy_of_task(referred))) >= 3)
+    assert gateway.events(referred).count("collected") == 1
+
+
+def test_of_several_workers_one_looks_and_everything_is_done_once(gateway: Gateway) -> None:
+    rows = [gateway.receive(referral(f"R-{number}")) for number in range(5)]
+    gateway.settle()
+    with working(collecting(gateway)), working(collecting(gateway)), working(collecting(gateway)):
+        for row in rows:
+            gateway.region.change(gateway.copy_of_task(row), status="accepted")
+        soon(lambda: {gateway.copy_of_task(row)["status"] for row in rows} == {"accepted"})
+        time.sleep(2)
+    assert [gateway.events(row).count("collected") for row in rows] == [1] * 5
+
+
+def test_a_look_that_fails_is_followed_by_the_next_and_deliveries_go_on(
+    gateway: Gateway, referred: ReferralRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    collect = Collector.collect_for
+
+    def unsteady(self: Collector, seconds: float, stop: Callable[[], bool]) -> Account:
+        looks.append(1)
+        if len(looks) < 3:
+            raise StoreUnavailable("away")
+        return collect(self, seconds, stop)
+
+    monkeypatch.setattr(Collector, "collect_for", unsteady)
+    with working(collecting(gateway)):
+        gateway.move(referred, note=[{"authorString": "B", "text": "Ringt"}])
+        soon(lambda: "Ringt" in str(gateway.copy_of_task(referred).get("note")))
+        gateway.region.change(gateway.copy_of_task(referred), status="received")
+        soon(lambda: gateway.task(referred)["status"] == "received")
+
+
+def test_collection_does_not_queue_up_behind_a_backlog_of_deliveries(
+    gateway: Gateway, referred: ReferralRow, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(_: Deliverer, __: str) -> Result:
+        time.sleep(0.5)
+        return Result(State.NOTHING_TO_DO)
+
+    gateway.region.change(gateway.copy_of_task(referred), status="accepted")
+    monkeypatch.setattr(Deliverer, "deliver", slowly)
+    for number in range(200):
+        defer(store, f"r-{number}")
+    with working(collecting(gateway)):
+        soon(lambda: gateway.task(referred)["status"] == "accepted", 10)
+    assert len(jobs(store, DELIVER)) > 50, "most of it still waits"
+
+
+def test_without_a_collector_the_other_server_is_not_asked(house: House, store: Store, way: Way) -> None:
+    with working(duties_of(store, Clock(), house.deliverer)):
+        time.sleep(2)
+    assert way.asked == []
+
+
+def test_both_sides_are_compared_when_its_hour_comes(
+    gateway: Gateway, referred: ReferralRow, there: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_RECONCILE_AT", "* * * * * *")
+    (message,) = gateway.region.search("Communication")
+    del there.memory.versions["Communication", message["id"]]
+    with working(collecting(gateway)):
+        soon(lambda: gateway.region.search("Communication"))
+
+
+@pytest.mark.parametrize(("seconds", "line"), [(1, "* * * * * */1"), (10, "* * * * * */10"), (60, "* * * * *")])
+def test_so_many_seconds_as_a_cron_line(seconds: int, line: str) -> None:
+    assert worker.every(seconds) == line
