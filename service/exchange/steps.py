@@ -4,18 +4,25 @@ A Task's moves are walked through in the server's history where it keeps one, be
 been accepted and started. A step that breaks a rule is told on the Task, and our version is written back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fhir_mappings.issues import IssueCode, error
+from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json
 from service.exchange import evidence_there, messages_there, orders_there, tasks_there
-from service.exchange.both_sides import BothSides, Step
+from service.exchange.both_sides import BothSides, Step, check
 from service.exchange.foreign import Standings
 from service.exchange.poll import Change, change_of
-from service.referral.journey.elsewhere import answered_set_aside, close_set_aside, turn_down
+from service.referral.journey.elsewhere import (
+    answered_set_aside,
+    progress_set_aside,
+    turn_down,
+    turn_down_set_aside,
+)
 from service.referral.lookup import EVIDENCE
+from service.referral.refusal import Refusal
 from service.store.collection_state import Outcome, Standing
+from service.store.records import Stored
 
 _NEW: Mapping[str, Callable[[BothSides, Step], Outcome | None]] = {
     "Task": tasks_there.made,
@@ -35,7 +42,6 @@ _NOT_TO_BE_CHANGED = error(
     "Det är en kopia; bara det som uppgiftens ägare får ändra på uppgiften tas emot därifrån.",
     "a copy of ours was changed there; ours is written back",
 )
-_CALLED = {"Task": tasks_there.MOVE, "Communication": messages_there.CHANGE}
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ class Steps:
         stored = sides.stored(reference)
         echo = sides.shown(stored, step.change.resource)
         if echo is None:
-            called = _CALLED.get(stored.type, f"Ändringen av {stored.type}")
-            turn_down(sides.house, sides.owner_of(sides.task()), reference, called, [_NOT_TO_BE_CHANGED])
+            somebody = sides.owner_of(sides.task())
+            turn_down(sides.house, somebody, reference, _called(stored.type), [_NOT_TO_BE_CHANGED])
         sides.adopt(step, reference, echo)
         return None if echo else Outcome.TURNED_DOWN
 
@@ -103,11 +109,27 @@ class Steps:
         if step.standing is None:
             return self._answered(step)
         reference = step.standing.copy.reference
-        stored, after = sides.stored(reference), sides.original(step.change.resource)
+        stored = sides.stored(reference)
         echo = sides.shown(stored, step.change.resource)
-        closed = echo is None and stored.type == "Task" and close_set_aside(sides.house, {**after, "id": stored.id})
+        outcome = None if echo else self._changed_set_aside(step, stored)
         sides.adopt(step, reference, echo)
-        return None if echo else Outcome.TAKEN if closed else Outcome.TURNED_DOWN
+        return outcome
+
+    def _changed_set_aside(self, step: Step, stored: Stored) -> Outcome:
+        sides = self.sides
+        issues: Sequence[Issue] = [_NOT_TO_BE_CHANGED]
+        if stored.type == "Task":
+            sent = {**sides.original(step.change.resource), "id": stored.id}
+            try:
+                check(sent)
+                with sides.house.store.change() as change:
+                    progress_set_aside(sides.house, change, sides.owner_of(stored.content), sent)
+            except Refusal as refusal:
+                issues = refusal.issues
+            else:
+                return Outcome.TAKEN
+        turn_down_set_aside(sides.house, sides.referral_id, _called(stored.type), issues)
+        return Outcome.TURNED_DOWN
 
     def _answered(self, step: Step) -> Outcome | None:
         """A message about it, for coordination to read."""
@@ -115,3 +137,7 @@ class Steps:
             return None
         told = answered_set_aside(self.sides.house, self.sides.referral_id, self.sides.original(step.change.resource))
         return Outcome.TAKEN if told else None
+
+
+def _called(type_: str) -> str:
+    return {"Task": tasks_there.MOVE, "Communication": messages_there.CHANGE}.get(type_, f"Ändringen av {type_}")

@@ -48,6 +48,21 @@ def not_found(type_: str, id_: str) -> Refusal:
     )
 
 
+def stale(if_match: int, version: int) -> Refusal:
+    """If-Match names another version than the current one."""
+    return Refusal(
+        Kind.STALE,
+        [
+            error(
+                IssueCode.CONFLICT,
+                None,
+                "Resursen har ändrats sedan du läste den. Läs om den och försök igen.",
+                f'If-Match W/"{if_match}" is stale; the current version is W/"{version}"',
+            )
+        ],
+    )
+
+
 def invalid(code: IssueCode, expression: str | None, text: str, diagnostics: str) -> Refusal:
     """One rule of ours is broken; callers with several issues raise `Refusal` themselves."""
     return Refusal(Kind.INVALID, [error(code, expression, text, diagnostics)])

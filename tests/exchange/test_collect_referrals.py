@@ -3,12 +3,12 @@
 import pytest
 
 from fhir_mappings.records import Json
+from service.exchange.original import our_key
+from service.referral.refusal import Kind, Refusal
 from tests.exchange.gateway import Gateway
-from tests.exchange.region import categories, message_in
+from tests.exchange.region import CANONICAL, categories, message_in
 from tests.journeys.referrals import ADULT, GRAVE, ORDER, UNIT, madrs_s, referral
 from tests.journeys.referrals import patient as a_patient
-
-COORDINATION = "HealthcareService/samordning"
 
 
 def posted(gateway: Gateway, bundle: Json | None = None) -> str:
@@ -267,6 +267,36 @@ def test_coordination_closes_it_there(gateway: Gateway) -> None:
     gateway.settle()
     gateway.region.change(unreadable_task(gateway), status="completed")
     assert gateway.collect().taken == 1
+    gateway.settle()
+    assert unreadable_task(gateway)["status"] == "completed"
+
+
+def test_what_else_is_done_to_it_there_is_written_back_with_a_note(gateway: Gateway) -> None:
+    posted(gateway, referral(identifier=None))
+    gateway.settle()
+    gateway.region.change(unreadable_task(gateway), status="accepted", description="Löst")
+    assert gateway.collect().turned_down == 1
+    gateway.settle()
+    task = unreadable_task(gateway)
+    assert task["status"] == "requested"
+    assert "INTE mottagen" in task["description"]
+    assert "Från requested kan uppgiften inte gå till accepted" in task["note"][-1]["text"]
+
+
+def test_coordination_closes_it_here_and_no_team_does(gateway: Gateway) -> None:
+    posted(gateway, referral(identifier=None))
+    gateway.settle()
+    key = our_key(unreadable_task(gateway), CANONICAL)
+    assert key is not None
+    stored = gateway.house.store.view().get(*key.split("/"))
+    assert stored is not None
+    ours = stored.content
+    with pytest.raises(Refusal) as refused:
+        gateway.move_task({**ours, "status": "completed"}, "gavle")
+    assert refused.value.kind is Kind.FORBIDDEN
+    with pytest.raises(Refusal):
+        gateway.move_task({**ours, "owner": {"reference": "HealthcareService/gavle"}}, "samordning")
+    gateway.move_task({**ours, "status": "completed"}, "samordning")
     gateway.settle()
     assert unreadable_task(gateway)["status"] == "completed"
 

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from fhir_mappings import task as tasks
 from fhir_mappings.communication import text_of
-from fhir_mappings.issues import Issue
-from fhir_mappings.records import Json, Reference
+from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.records import Json, Reference, TaskKind
 from fhir_mappings.unreadable import Unreadable, to_unreadable_message, to_unreadable_task
 from service.access.caller import SLUSS, Caller
+from service.access.rights import actors
 from service.referral.case import DELIVER, SLUSS_AUTHOR, team_reference
 from service.referral.house import House, instant
 from service.referral.journey.opening import open_case
+from service.referral.refusal import Kind, Refusal, forbidden, stale
+from service.referral.states import Denied, advance
+from service.referral.task_guard import guard, is_move
 from service.store.change import Change
-from service.store.records import JournalEntry, Write
+from service.store.records import JournalEntry, Stored, Write
 
 
 def turn_down(house: House, caller: Caller, reference: Reference, what: str, issues: Sequence[Issue]) -> None:
@@ -84,19 +88,55 @@ def end_set_aside(house: House, id_: str, status: str, text: str) -> None:
         _told(change, id_, "unreadable-ended", [{"code": status}])
 
 
-def close_set_aside(house: House, sent: Json) -> bool:
-    """Coordination has completed the Task itself; True when that is all that was done to it and it stands."""
+def progress_set_aside(
+    house: House, change: Change, caller: Caller, sent: Json, if_match: int | None = None
+) -> Stored | None:
+    """The Task of a referral that could not be taken in is changed, by coordination or an administrator: a note, or its
+    end. None when it is no such Task, or there is none. Raises Refusal: stale, forbidden, invalid.
+    """
+    stored = change.get("Task", sent["id"])
+    if stored is None or tasks.kind_of(stored.content, house.canonical) is not TaskKind.UNREADABLE_REFERRAL:
+        return None
+    if if_match not in (None, stored.version):
+        raise stale(if_match or 0, stored.version)
+    current = stored.content
+    who = actors(caller, house.pack.coordination, None, house.pack.coordination)
+    if not who:
+        raise forbidden("Uppgiften är samordningens.", f"caller {caller.label!r} is not coordination")
+    issues = guard(current, sent, who, house.canonical)
+    if tasks.owner_of(sent) != tasks.owner_of(current):
+        issues.append(_STAYS)
+    if sent["status"] != current["status"]:
+        denied = advance(TaskKind.UNREADABLE_REFERRAL, current["status"], sent["status"], who)
+        issues += [denied.issue] if isinstance(denied, Denied) else []
+    if issues:
+        raise Refusal(Kind.INVALID, issues)
+    if not is_move(current, sent):
+        return stored
     at = instant(house.now())
+    (written,) = change.write([Write(tasks.changed(sent, at), stored.referral_id, stored.version)])
+    _told(change, stored.id, "unreadable-changed", [{"code": sent["status"]}], caller)
+    return written
+
+
+_STAYS = error(
+    IssueCode.BUSINESS_RULE,
+    "Task.owner.reference",
+    "Uppgiften stannar hos samordningen.",
+    "a referral that could not be read belongs to no team; coordination keeps the Task",
+)
+
+
+def turn_down_set_aside(house: House, id_: str, what: str, issues: Sequence[Issue]) -> None:
+    """A change of that Task, made there, does not stand: a note says why."""
+    at = instant(house.now())
+    reasons = " ".join(dict.fromkeys(issue.text for issue in issues))
     with house.store.change() as change:
-        stored = change.get("Task", sent["id"])
-        if stored is None or stored.content["status"] != "requested" or sent.get("status") != "completed":
-            return False
-        old, new = stored.content.get("note", []), sent.get("note", [])
-        notes = new if new[: len(old)] == old else old
-        task = tasks.changed(stored.content, at, status="completed", note=notes)
-        change.write([Write(task, stored.referral_id, stored.version)])
-        _told(change, sent["id"], "unreadable-ended", [{"code": "completed-by-coordination"}])
-        return True
+        stored = change.get("Task", id_)
+        if stored is not None:
+            note = f"{what} på den externa servern gäller inte. {reasons}"
+            change.write([Write(tasks.noted(stored.content, SLUSS_AUTHOR, at, note), id_, stored.version)])
+            _told(change, id_, "turned-down", [{"code": str(issue.code)} for issue in issues])
 
 
 def answered_set_aside(house: House, id_: str, message: Json) -> bool:
@@ -114,6 +154,6 @@ def answered_set_aside(house: House, id_: str, message: Json) -> bool:
         return True
 
 
-def _told(change: Change, id_: str, event: str, issues: Sequence[Json]) -> None:
-    change.journal([JournalEntry(id_, SLUSS.label, event, {"issues": list(issues)})])
+def _told(change: Change, id_: str, event: str, issues: Sequence[Json], caller: Caller = SLUSS) -> None:
+    change.journal([JournalEntry(id_, caller.label, event, {"issues": list(issues)})])
     change.defer(DELIVER, {"referral_id": id_}, queueing_lock=f"deliver:{id_}", lock=f"deliver:{id_}")

@@ -19,10 +19,11 @@ from service.referral.journey.consequences import (
     posted_final_reply,
     tell_interim_replies,
 )
+from service.referral.journey.elsewhere import progress_set_aside
 from service.referral.journey.opening import open_case
 from service.referral.journey.ownership import reroute, team_of
 from service.referral.journey.treatment import out_of_turn, unfinished, unready
-from service.referral.refusal import Kind, Refusal
+from service.referral.refusal import Kind, Refusal, stale
 from service.referral.states import Denied, Needs, advance
 from service.referral.task_guard import guard, is_move
 from service.store.records import Stored
@@ -35,7 +36,13 @@ def progress(house: House, caller: Caller, sent: Json, if_match: int | None = No
     """
     reference = Reference(f"Task/{sent['id']}")
     with house.store.change() as change:
-        case = open_case(house, change, caller, reference)
+        try:
+            case = open_case(house, change, caller, reference)
+        except Refusal:
+            aside = progress_set_aside(house, change, caller, sent, if_match)
+            if aside is None:
+                raise
+            return aside
         current = case.get(reference)
         assert current is not None  # noqa: S101  open_case found it
         check_version(case, reference, if_match)
@@ -51,17 +58,7 @@ def progress(house: House, caller: Caller, sent: Json, if_match: int | None = No
 def check_version(case: Case, reference: Reference, if_match: int | None) -> None:
     """A stale If-Match is refused; none at all is fine (most clients send none)."""
     if if_match is not None and if_match != case.version(reference):
-        raise Refusal(
-            Kind.STALE,
-            [
-                error(
-                    IssueCode.CONFLICT,
-                    None,
-                    "Resursen har ändrats sedan du läste den. Läs om den och försök igen.",
-                    f'If-Match W/"{if_match}" is stale; the current version is W/"{case.version(reference)}"',
-                )
-            ],
-        )
+        raise stale(if_match, case.version(reference))
 
 
 @dataclass(slots=True)
