@@ -178,6 +178,11 @@ class Canonical:
         return self.code_system("ikbt-referral-question")
 
     @cached_property
+    def override_reason(self) -> str:
+        """CodeSystem of why a clinician goes on against a card."""
+        return self.code_system("override-reason")
+
+    @cached_property
     def madrs_s(self) -> str:
         """CodeSystem of MADRS-S: `total` and `item-1` … `item-9`."""
         return self.code_system("madrs-s")

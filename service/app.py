@@ -19,7 +19,7 @@ from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
 from service.settings import Settings
 from service.store.records import StoreUnavailable
-from service.web import errors, extraction, measuring, operations, plain, rest, searching, system, wake
+from service.web import errors, extraction, hooks, measuring, operations, plain, rest, searching, system, wake
 from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
 
 log = structlog.get_logger("sluss")
@@ -49,7 +49,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for check in (_only_loopback, check_address, check_media, check_caller):
         app.before_request(check)
     app.before_request(_Directory(home))
-    for room in (system, operations, extraction, searching, rest, plain, wake):
+    for room in (system, operations, extraction, hooks, searching, rest, plain, wake):
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     r4.prepare()

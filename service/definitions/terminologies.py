@@ -86,6 +86,12 @@ def terminologies(pack: Pack, canonical: Canonical) -> Iterator[Terminology]:
     )
     yield own(canonical.answer, "Svar i remissformuläret", "Coded answers in the referral form.", _ANSWERS)
     yield own(canonical.madrs_s, "MADRS-S", "The total of MADRS-S and its nine items, 0 to 6 each.", _MADRS_S)
+    yield own(
+        canonical.override_reason,
+        "Skäl att gå vidare",
+        "Why a clinician goes on against a CDS Hooks card.",
+        OVERRIDE_REASONS,
+    )
     items = {item["linkId"]: item["text"] for item in pack.questionnaires[REFERRAL_FORM]["item"]}
     yield of_pack(
         canonical.question,
@@ -152,6 +158,13 @@ def to_fhir_value_set(terminology: Terminology, canonical: Canonical) -> Json:
 def _messages() -> dict[str, str]:
     return {str(category): title for category, title in CATEGORY_TITLES.items()}
 
+
+OVERRIDE_REASONS = {
+    "already-handled": "Redan känt och omhändertaget",
+    "completed-later": "Uppgiften lämnas senare",
+    "rule-does-not-fit": "Regeln passar inte den här patienten",
+}
+"""CodeSystem `override-reason`."""
 
 _NATIONAL = {
     "BEK": "Bekräftelse",

@@ -7,15 +7,12 @@ from fhir_mappings.issues import IssueCode, error, is_error
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Assessment, Finding, Json, Route
 from fhir_mappings.strict_json import dump
-from service.access.rights import may_refer
 from service.packs.texts import phone
-from service.referral.absences import entered_absences
-from service.referral.eligibility import assess
+from service.referral.dry_run import dry_run
 from service.referral.intake import Submission, Unreadable, read_submission
 from service.referral.journey.receive import reading_for
 from service.referral.lookup import usable_by
 from service.referral.refusal import Kind, Refusal
-from service.referral.routing import choose_route
 from service.web import replies
 from service.web.requests_in import Body, caller, house, read_resource
 
@@ -26,23 +23,7 @@ blueprint = Blueprint("operations", __name__, url_prefix="/fhir")
 def assess_only() -> Response:
     """A Bundle, a ServiceRequest, or Parameters with `referral` in; Parameters out. Nothing is stored."""
     submission = _submission(read_resource("ServiceRequest", "Bundle", "Parameters"))
-    home = house()
-    referral = submission.referral
-    view = home.store.view()
-    route = choose_route(referral, home.pack, home.today(), entered_absences(view))
-    unit = referral.requester.unit
-    own_open = may_refer(caller(), unit) and any(
-        row.organisation == unit
-        and (row.placer_system, row.placer_value) != (referral.placer.system, referral.placer.value)
-        for row in view.open_referrals(referral.patient.identity.key)
-    )
-    assessment = assess(
-        referral,
-        home.pack,
-        home.today(),
-        open_referral="own" if own_open else None,  # never a word of another unit's referral
-        extra_findings=route.findings,
-    )
+    assessment, route = dry_run(house(), caller(), submission)
     return replies.fhir(dump(_parameters(assessment, route)))
 
 
@@ -77,7 +58,7 @@ def _parameters(assessment: Assessment, route: Route) -> Json:
     parameters: list[Json] = [{"name": "verdict", "valueCode": str(assessment.verdict)}]
     if assessment.alert:
         parameters.append({"name": "alert", "valueCode": "suicide-risk"})
-    parameters += [_finding(finding) for finding in assessment.findings if not finding.team_only]
+    parameters += [_finding(finding) for finding in assessment.findings]
     parameters.append(
         {
             "name": "route",
