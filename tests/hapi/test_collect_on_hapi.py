@@ -14,6 +14,7 @@ from fhir_mappings.datetimes import SWEDEN
 from fhir_mappings.records import Json
 from fhir_mappings.terminology import Canonical
 from service.app import create_app
+from service.exchange import poll
 from service.exchange.client import FhirClient
 from service.exchange.deliver import State
 from service.exchange.reconcile import reconcile
@@ -252,6 +253,7 @@ def test_one_that_cannot_be_read_is_told_and_taken_in_when_it_is_mended(beside: 
     order = beside.post(items=GRAVE, identifier=None)
     (message,) = beside.region.search("Communication", based_on=order)
     assert "INTE mottagen" in message["payload"][0]["contentString"]
+    assert beside.polled() == ["information-request"]
     (task,) = beside.region.search("Task", focus=order)
     assert (activity_of(task), task["priority"], task["status"]) == ("unreadable-referral", "stat", "requested")
     placer = [{"system": "https://ehr.example/referral", "value": "R-1"}]
@@ -284,6 +286,20 @@ def test_notes_on_both_sides_at_once_are_both_kept(beside: Beside) -> None:
     texts = [note["text"] for note in beside.task(order)["note"]]
     assert texts == [note["text"] for note in beside.gateway.task(row)["note"]]
     assert {"Skriven här", "Skriven där"} <= set(texts)
+
+
+def test_many_at_once_are_all_found_page_by_page(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll, "_PAGE_SIZE", 3)
+    monkeypatch.setattr(poll, "_MOST_PAGES", 2)
+    orders = [order for _ in range(9) for order in beside.region.transact(referral(f"R-{uuid4()}"))]
+    looks = 1
+    while beside.gateway.collect().more:
+        looks += 1
+    assert looks > 1
+    there = [("ServiceRequest", order.partition("/")[2]) for order in orders if order.startswith("ServiceRequest/")]
+    assert len(beside.gateway.collector.state.standing_for(there)) == 9
+    beside.gateway.deliver_all()
+    is_quiet(beside)
 
 
 def test_what_was_missed_and_what_is_gone_there_is_mended(beside: Beside) -> None:
