@@ -33,6 +33,7 @@ class IssueCode(StrEnum):
     DUPLICATE = "duplicate"
     MULTIPLE_MATCHES = "multiple-matches"
     NOT_FOUND = "not-found"
+    DELETED = "deleted"
     TOO_LONG = "too-long"
     CODE_INVALID = "code-invalid"
     EXTENSION = "extension"

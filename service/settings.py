@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,12 @@ class Settings:
     """How often the external server is asked what is new there."""
     wake_token: str | None = field(default=None, repr=False)
     """The secret with which the external server may say that something has changed there; None: it may not."""
+    subscription_hosts: tuple[str, ...] = ()
+    """Where subscribers may be told at: `ehr.example`, `ehr.example:8443`; none: there are no Subscriptions."""
+    subscription_networks: tuple[str, ...] = ()
+    """Inner networks that their endpoints may lie in, as CIDR."""
+    subscription_ca: Path | None = None
+    """Certificates (PEM) that endpoints' may be signed by; None: those that the machine trusts."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -55,6 +62,9 @@ class Settings:
             log_level=_log_level(env, problems),
             collect_seconds=_collect_seconds(env, problems),
             wake_token=_wake_token(env, problems),
+            subscription_hosts=_hosts(env, problems),
+            subscription_networks=_networks(env, problems),
+            subscription_ca=_certificates(env, problems),
         )
         if problems:
             raise BadSettings(problems)
@@ -117,3 +127,31 @@ def _wake_token(env: Mapping[str, str], problems: list[str]) -> str | None:
     if value is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{32,200}", value):
         problems.append("SLUSS_WAKE_TOKEN takes 32 to 200 letters, digits and . _ ~ + / = -")
     return value
+
+
+def _hosts(env: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
+    hosts = _listed(env, "SLUSS_SUBSCRIPTION_HOSTS")
+    if not all(re.fullmatch(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host) for host in hosts):
+        problems.append("SLUSS_SUBSCRIPTION_HOSTS takes hosts separated by commas: ehr.example,ehr.example:8443")
+    return hosts
+
+
+def _networks(env: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
+    networks = _listed(env, "SLUSS_SUBSCRIPTION_NETWORKS")
+    try:
+        for network in networks:
+            ip_network(network)
+    except ValueError:
+        problems.append("SLUSS_SUBSCRIPTION_NETWORKS takes networks separated by commas: 10.20.0.0/16")
+    return networks
+
+
+def _certificates(env: Mapping[str, str], problems: list[str]) -> Path | None:
+    value = env.get("SLUSS_SUBSCRIPTION_CA")
+    if value and not Path(value).is_file():
+        problems.append("SLUSS_SUBSCRIPTION_CA takes the path of a file of certificates (PEM)")
+    return Path(value) if value else None
+
+
+def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())

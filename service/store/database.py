@@ -10,6 +10,7 @@ from fhir_mappings.strict_json import dump
 from service.store import migrate, statements
 from service.store.change import Change
 from service.store.connections import READER, WRITER, Connections
+from service.store.subscriptions import Subscriptions
 from service.store.view import View
 
 
@@ -26,6 +27,7 @@ class Store:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._writers = Connections(self.url, WRITER, pool_size, wait)
         self._readers = Connections(self.url, READER, pool_size, wait)
+        self.subscriptions = Subscriptions(self._writers, self._readers)
 
     def migrate(self) -> None:
         """Brings the schema up to date; does nothing when it is. Safe when several processes do so at once."""
