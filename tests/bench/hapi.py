@@ -36,7 +36,8 @@ from service.store.database import Store
 from service.store.exchange_state import ExchangeState
 from tests.bench import machine, referrals, servers
 from tests.bench.load import Load, run
-from tests.hapi.server import missing_tools, running_hapi
+from tests.building import missing_tools
+from tests.hapi.server import TOOLS, running_hapi
 
 CANONICAL = Canonical("https://sluss.example/fhir")
 CONNECTIONS = 4
@@ -288,7 +289,7 @@ PARTS = ("rate", "on-its-way", "backlog")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Disk to measure on.")
 def main(quick: bool, only: tuple[str, ...], folder: Path | None) -> None:
     """Measure, print a table with targets, end with status 1 when one is missed."""
-    if missing := missing_tools():
+    if missing := missing_tools(*TOOLS):
         click.echo(f"Deliveries into HAPI are not measured: no {' and no '.join(missing)} on the path.")
         return
     logs.set_up("critical")  # what is recorded instead of sent counts as failed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from tests.hapi.server import missing_tools, running_hapi
+from tests.building import missing_tools
+from tests.hapi.server import TOOLS, running_hapi
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     arguments.add_argument("--port", type=int, default=8090, help="of loopback; 0 takes any free one")
     arguments.add_argument("--data", type=Path, help="folder of its database and log")
     asked = arguments.parse_args()
-    missing = missing_tools()
+    missing = missing_tools(*TOOLS)
     if missing:
         sys.exit(f"a HAPI FHIR server needs {' and '.join(missing)} on the path")
     with tempfile.TemporaryDirectory(prefix="sluss-hapi-") as thrown_away:

@@ -1,11 +1,11 @@
 """One HAPI for all the tests of this folder."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.hapi.server import Running, missing_tools, running_hapi
+from tests.building import need
+from tests.hapi.server import TOOLS, Running, running_hapi
 from tests.journeys.conftest import _door, packs, service
 
 __all__ = ["_door", "hapi", "packs", "service"]  # fixtures of the journeys, run here against a real server
@@ -13,12 +13,7 @@ __all__ = ["_door", "hapi", "packs", "service"]  # fixtures of the journeys, run
 
 def need_tools() -> None:
     """Without Java and Maven tests on a real server are skipped, with the reason, except in CI: there they fail."""
-    missing = missing_tools()
-    if missing:
-        reason = f"a HAPI FHIR server needs {' and '.join(missing)} on the path"
-        if os.environ.get("CI", "").lower() in ("", "0", "false"):
-            pytest.skip(reason)
-        pytest.fail(reason)
+    need("a HAPI FHIR server", *TOOLS)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ Its settings are HAPI's own (`HapiServer.java` says which are not), its data H2 
 Needs `java` (17) and `mvn` on the path; the first build fetches about 300 MB of jars.
 """
 
-import fcntl
-import hashlib
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,14 +13,14 @@ from pathlib import Path
 
 import requests
 
+from tests import building
+
 SOURCES = Path(__file__).resolve().parent
-TARGET = SOURCES / "target"
-JAR = TARGET / "hapi.jar"
-_BUILT_FROM = TARGET / "built-from"
+TOOLS = ("java", "mvn")
+"""What a build and a start need on the path."""
 
 # Fast to start rather than fast for ever: without the second compiler HAPI is up in half the processor time.
 _JAVA = ("java", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_BUILD_SECONDS = 900
 _START_SECONDS = 180
 _STOP_SECONDS = 30
 
@@ -43,22 +40,10 @@ class Running:
         return int(self.url.removesuffix("/fhir").rpartition(":")[2])
 
 
-def missing_tools() -> list[str]:
-    """The programs that a build and a start need and that are not on the path."""
-    return [name for name in ("java", "mvn") if shutil.which(name) is None]
-
-
 def build() -> Path:
-    """The server's jar, its dependencies in `lib` beside it; Maven runs only when the sources are not those that it
-    was built from. One build at a time, however many processes ask. Raises RuntimeError with the end of Maven's output.
-    """
-    with (SOURCES / "pom.xml").open("rb") as pom:
-        fcntl.flock(pom, fcntl.LOCK_EX)
-        sources = _digest()
-        if not (JAR.exists() and _BUILT_FROM.exists() and _BUILT_FROM.read_text() == sources):
-            _run_maven()
-            _BUILT_FROM.write_text(sources)
-    return JAR
+    """The server's jar, its dependencies in `lib` beside it. Raises RuntimeError with the end of Maven's output."""
+    maven = ("mvn", "--quiet", "--batch-mode", "-T1", "package")
+    return building.build(SOURCES, "target", maven, "pom.xml", "src") / "hapi.jar"
 
 
 @contextmanager
@@ -84,21 +69,6 @@ def running_hapi(data_dir: Path, port: int = 0, database: str | None = None) -> 
         yield Running(_answering(process, port_file, log), process)
     finally:
         _stop(process)
-
-
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for path in [SOURCES / "pom.xml", *sorted((SOURCES / "src").rglob("*"))]:
-        if path.is_file():
-            digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _run_maven() -> None:
-    command = ("mvn", "--quiet", "--batch-mode", "-T1", "--file", str(SOURCES / "pom.xml"), "package")
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
-    if ran.returncode != 0:
-        raise RuntimeError(f"HAPI was not built:\n{(ran.stdout + ran.stderr)[-3000:]}")
 
 
 def _answering(process: subprocess.Popen[bytes], port_file: Path, log: Path) -> str:

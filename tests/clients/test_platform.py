@@ -1,0 +1,55 @@
+"""The integration platform's work, with HAPI's client: it polls for replies, page by page, and misses none."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from tests.clients.conftest import Acting, Plainly
+from tests.clients.foreign import Foreign
+from tests.journeys.referrals import HSA, OTHER_UNIT, alone
+
+pytestmark = pytest.mark.clients
+
+REFERRALS = 40
+SUBJECT = {
+    "type": "Patient",
+    "identifier": {"system": "http://electronichealth.se/identifier/samordningsnummer", "value": "196109732393"},
+}
+"""Nobody that another test refers: these referrals stay open."""
+
+
+def test_the_platform_sees_every_reply_in_order_while_others_write(acting: Acting, plain: Plainly) -> None:
+    platform = acting("hapi", "platform")
+    assert isinstance(platform, Foreign)
+    numbers = count()
+
+    def refer() -> None:
+        referrer = plain(f"referrer {OTHER_UNIT}")
+        while (number := next(numbers)) < REFERRALS:
+            order = alone(f"P-{number}", unit=OTHER_UNIT, subject=SUBJECT, contained=None, supportingInfo=None)
+            answer = referrer.post("/fhir/ServiceRequest", order)
+            assert answer.status_code == 201, answer.text
+
+    seen: list[str] = []
+    polls = 0
+    with ThreadPoolExecutor(4) as writers:
+        writing = [writers.submit(refer) for _ in range(4)]
+        while not all(each.done() for each in writing):
+            seen += platform.ask("poll", system=HSA, unit=OTHER_UNIT, count=3)
+            polls += 1
+    assert [each.result() for each in writing] == [None] * 4
+    seen += platform.ask("poll", system=HSA, unit=OTHER_UNIT, count=3)
+
+    told = plain(None).search(
+        "Communication",
+        **{"recipient:identifier": f"{HSA}|{OTHER_UNIT}", "_sort": "_lastUpdated", "_count": "200"},
+    )
+    assert len(told) == REFERRALS
+    # HAPI cuts what it remembers to milliseconds, so it may see the newest again, and nothing else
+    assert list(dict.fromkeys(seen)) == [f"Communication/{message['id']}" for message in told]
+    assert polls > 1
+
+    from_the_beginning = acting("hapi", "administrator")
+    assert isinstance(from_the_beginning, Foreign)
+    assert from_the_beginning.ask("poll", system=HSA, unit=OTHER_UNIT, count=3) == list(dict.fromkeys(seen))
