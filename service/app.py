@@ -19,7 +19,20 @@ from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
 from service.settings import Settings
 from service.store.records import StoreUnavailable
-from service.web import errors, extraction, hooks, measuring, operations, plain, rest, searching, system, wake
+from service.subscriptions.endpoints import Endpoints
+from service.web import (
+    errors,
+    extraction,
+    hooks,
+    measuring,
+    operations,
+    plain,
+    rest,
+    searching,
+    subscriptions,
+    system,
+    wake,
+)
 from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
 
 log = structlog.get_logger("sluss")
@@ -40,6 +53,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
         PUBLIC_URL=settings.public_url,
         FHIR_SERVER_URL=settings.fhir_server_url,
         WAKE_TOKEN=settings.wake_token,
+        SUBSCRIPTION_ENDPOINTS=Endpoints.of(settings.subscription_hosts, settings.subscription_networks),
         MAX_CONTENT_LENGTH=MOST_BYTES + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -49,7 +63,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for check in (_only_loopback, check_address, check_media, check_caller):
         app.before_request(check)
     app.before_request(_Directory(home))
-    for room in (system, operations, extraction, hooks, searching, rest, plain, wake):
+    for room in (system, subscriptions, operations, extraction, hooks, searching, rest, plain, wake):
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     r4.prepare()
