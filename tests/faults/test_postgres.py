@@ -62,7 +62,7 @@ def test_a_disk_that_is_full_is_told_and_costs_nothing_that_was_accepted(
             with ThreadPoolExecutor(1) as pool:
                 with disk.full(postgres):
                     loading = pool.submit(load.run, range(50, 150))
-                    time.sleep(8)
+                    time.sleep(5)
                     refused, meanwhile = load.answers["503"], len(load.known) - 50
                     assert not loading.done()
                 died = postgres.pid is None
