@@ -10,7 +10,7 @@ from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
 from service.store import statements
 from service.store.connections import Connection, Row
-from service.store.index_values import digest, index_values, indexed
+from service.store.index_values import dated, digest, index_values, indexed, measured
 from service.store.moments import instant
 from service.store.records import (
     AbsenceRow,
@@ -23,6 +23,7 @@ from service.store.records import (
     Surroundings,
     Write,
 )
+from service.store.search_parameters import STATUSES
 from service.store.text_arrays import Texts
 from service.store.view import View, referral_values
 
@@ -244,11 +245,12 @@ class _Pending:
     """What a transaction has gathered and not yet sent, as the columns of its statements."""
 
     def __init__(self) -> None:
-        self.created: list[tuple[str, str, str | None, str]] = []
-        self.replaced: list[tuple[str, str, int, str | None, str]] = []
+        self.created: list[tuple[str, str, str | None, str, str | None, str | None]] = []
+        self.replaced: list[tuple[str, str, int, str | None, str, str | None, str | None]] = []
         self.touched: set[tuple[str, str]] = set()
         self.naturals: list[tuple[str, str, str]] = []
         self.index: list[tuple[str, str, str, str, str]] = []
+        self.measured: list[tuple[str, str, str, str]] = []
         self.journal: list[JournalEntry] = []
         self.patches: dict[str, dict[str, Any]] = {}
         self.deadlines: dict[tuple[str, str], Deadline] = {}
@@ -260,20 +262,22 @@ class _Pending:
     def add(self, type_: str, id_: str, write: Write, resource: Json, body: str) -> None:
         """Gathers one resource and what it is found by."""
         if write.expect:
-            self.replaced.append((type_, id_, write.expect, write.referral_id, body))
+            self.replaced.append((type_, id_, write.expect, write.referral_id, body, *dated(resource)))
         else:
-            self.created.append((type_, id_, write.referral_id, body))
+            self.created.append((type_, id_, write.referral_id, body, *dated(resource)))
         self.touched.add((type_, id_))
-        status = resource.get("status")
+        status = resource.get("status") if type_ in STATUSES else ""
         if not isinstance(status, str):
             status = ""
+        if number := measured(resource):
+            self.measured.append((type_, *number, id_))
         for name, value in index_values(resource, write.indexed_as):
             self.index.append((type_, name, value, status, id_))
 
     def replacing(self, stamp: datetime) -> dict[str, Any]:
         """The parameters of REPLACE."""
         # In one order everywhere, so that two transactions do not wait for each other.
-        names = ("types", "ids", "expected", "referrals", "bodies")
+        names = ("types", "ids", "expected", "referrals", "bodies", "froms", "untils")
         return {"stamp": stamp, **_columns(names, sorted(self.replaced, key=lambda row: row[:2]))}
 
     def adding(self, stamp: datetime) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -282,9 +286,10 @@ class _Pending:
         due = [(d.task_id, d.kind, d.referral_id, d.due_at, d.level) for d in self.deadlines.values()]
         patches = [(id_, dump(_as_json(fields))) for id_, fields in self.patches.items()]
         rows: dict[str, tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]] = {
-            "created": (("types", "ids", "referrals", "bodies"), self.created),
+            "created": (("types", "ids", "referrals", "bodies", "froms", "untils"), self.created),
             "stood_for": (("natural_kinds", "natural_keys", "natural_references"), self.naturals),
             "found_by": (("index_types", "index_params", "index_values", "index_statuses", "index_ids"), self.index),
+            "measured": (("measured_types", "measured_params", "measured_values", "measured_ids"), self.measured),
             "told": (("told_referrals", "told_actors", "told_events", "told_details"), told),
             "patched": (("patch_ids", "patches"), patches),
             "due": (("due_tasks", "due_kinds", "due_referrals", "due_times", "due_levels"), due),

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from service.store import text_arrays
-from service.store.records import StoreUnavailable
+from service.store.records import StoreUnavailable, TooCostly
 
 Row = tuple[Any, ...]
 Connection = psycopg.Connection[Row]
@@ -77,7 +77,8 @@ class Connections:
     def connection(self) -> Iterator[Connection]:
         """A connection for the length of the block. Given back if it is idle and sound, else closed.
 
-        Raises StoreUnavailable when none is to be had in time, and for any operational error inside the block.
+        Raises StoreUnavailable when none is to be had in time, and for any operational error inside the block;
+        TooCostly when a statement took longer than it may.
         """
         free = self._free
         if not free.acquire(timeout=self._wait):
@@ -86,6 +87,8 @@ class Connections:
         try:
             connection = self._idle_one() or self._new()
             yield connection
+        except psycopg.errors.QueryCanceled as problem:
+            raise TooCostly(_reason(problem)) from problem
         except (psycopg.OperationalError, psycopg.InterfaceError) as problem:
             raise StoreUnavailable(_reason(problem)) from problem
         finally:

@@ -1,12 +1,15 @@
-"""Conditions on a resource (r) that no index walk answers: each clause of a query as SQL over its JSON."""
+"""Conditions on a resource that no index walk answers: each clause of a query as SQL over its JSON.
+
+`of` is the name of the resource's table in the statement: r for a match, t for what a chain leads to.
+"""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from service.store.asked import Clause, DateValue, QuantityValue, SearchQuery, TokenValue, Value
 from service.store.index_values import indexed
-from service.store.query import Clause, DateValue, TokenValue
-from service.store.search_parameters import Kind, SearchParameter, TokenShape
+from service.store.search_kinds import Kind, SearchParameter, Shape
 
 
 class Parameters:
@@ -22,14 +25,33 @@ class Parameters:
         return f"%({name}){'b' if array else 's'}"
 
 
-def filter_condition(clause: Clause, parameters: Parameters) -> str:
-    """A SQL condition on r that is true exactly when the clause holds."""
+def may_see(query: SearchQuery, of: str, parameters: Parameters, *, shared: bool = False) -> list[str]:
+    """The SQL conditions on a resource for the one who searches to be shown it, or to learn anything from it.
+
+    This is the one place where a search is kept within somebody's rights: matches, what a chain leads to, includes and
+    reverse includes all ask here. `shared`: what belongs to no referral (units, roles, forms) may be seen too.
+    """
+    nobodys = f"{of}.referral_id IS NULL OR " if shared else ""
+    return [
+        f"({nobodys}EXISTS (SELECT FROM referral o WHERE o.id = {of}.referral_id AND o.{column} = "
+        f"{parameters.add(value)}))"
+        for column, value in (("organisation", query.organisation), ("team", query.team))
+        if value is not None
+    ]
+
+
+def filter_condition(clause: Clause, query: SearchQuery, parameters: Parameters, of: str = "r") -> str:
+    """A SQL condition that is true exactly when the clause holds of the resource."""
     if clause.missing is not None:
-        paths = [parameters.add(f"$.{path}") for path in clause.parameter.paths]
-        present = " OR ".join(f"jsonb_path_exists(r.body::jsonb, {path}::jsonpath)" for path in paths)
+        present = _present(clause.parameter, parameters, of)
         return f"NOT ({present})" if clause.missing else f"({present})"
-    one = _ONE[clause.parameter.kind if clause.modifier != "identifier" else Kind.TOKEN]
-    any_of = " OR ".join(one(clause, value, parameters) for value in clause.values)
+    if clause.chained:
+        return _chain(clause, query, parameters, of)
+    if clause.parameter.main:
+        one = _main_date
+    else:
+        one = _ONE[clause.parameter.kind if clause.modifier != "identifier" else Kind.TOKEN]
+    any_of = " OR ".join(one(clause, value, parameters, of) for value in clause.values) or "false"
     return f"NOT ({any_of})" if clause.modifier == "not" else f"({any_of})"
 
 
@@ -53,31 +75,78 @@ def age_conditions(values: Sequence[DateValue], parameters: Parameters) -> list[
                 "lt": f"{{age}} < {low}",
                 "eb": f"{{age}} < {low}",
                 "le": f"{{age}} < {high}",
-                "ap": f"({{age}} >= {low} - interval '1 day' AND {{age}} < {high} + interval '1 day')",
+                "ap": f"({{age}} >= {low} - {_NEAR} AND {{age}} < {high} + {_NEAR})",
             }[value.prefix]
         )
     return conditions
 
 
-def _exists(parameter: SearchParameter, below: str, variables: dict[str, str], parameters: Parameters) -> str:
+def elements(parameter: SearchParameter, parameters: Parameters, of: str) -> str:
+    """A FROM item: every element of a parameter, `element`, one by one."""
+    paths = parameters.add([f"$.{path}[*]" for path in parameter.paths], array=True)
+    return f"unnest({paths}::text[]) AS path CROSS JOIN jsonb_path_query({of}.body::jsonb, path::jsonpath) AS element"
+
+
+def referred_to(clause_parameter: SearchParameter, parameters: Parameters, of: str) -> str:
+    """A FROM item and its condition: the stored resources t that a reference parameter of a resource points at."""
+    name = parameters.add(clause_parameter.indexed)
+    return (
+        "search_value f JOIN resource t ON t.type = split_part(f.value, '/', 1) AND t.id = split_part(f.value, '/', 2)"
+        f" WHERE f.type = {of}.type AND f.id = {of}.id AND f.param = {name}"
+    )
+
+
+def _present(parameter: SearchParameter, parameters: Parameters, of: str) -> str:
+    paths = [parameters.add(f"$.{path}") for path in parameter.paths]
+    present = " OR ".join(f"jsonb_path_exists({of}.body::jsonb, {path}::jsonpath)" for path in paths)
+    if not parameter.shares:
+        return present
+    # `patient` is there when one of the references is to a Patient; those made from contained ones have rows.
+    name, target = parameters.add(parameter.indexed), parameters.add(f"{parameter.targets[0]}/")
+    row = _has_row(of, f"f.param = {name} AND starts_with(f.value, {target})")
+    said = parameters.add(json.dumps({"t": parameter.targets[0]}))
+    typed = parameters.add(f"$.{parameter.paths[0]} ? (@.type == $t)")
+    return f"{row} OR jsonb_path_exists({of}.body::jsonb, {typed}::jsonpath, {said}::jsonb)"
+
+
+def _has_row(of: str, condition: str) -> str:
+    return f"EXISTS (SELECT FROM search_value f WHERE f.type = {of}.type AND f.id = {of}.id AND {condition})"
+
+
+def _chain(clause: Clause, query: SearchQuery, parameters: Parameters, of: str) -> str:
+    alternatives = []
+    for type_, held in clause.chained:
+        there = referred_to(clause.parameter, parameters, of)
+        conditions = [filter_condition(held, query, parameters, "t"), *may_see(query, "t", parameters, shared=True)]
+        alternatives.append(
+            f"EXISTS (SELECT FROM {there} AND t.type = {parameters.add(type_)} AND {' AND '.join(conditions)})"
+        )
+    return f"({' OR '.join(alternatives)})" if alternatives else "false"
+
+
+def _exists(parameter: SearchParameter, below: str, variables: dict[str, str], parameters: Parameters, of: str) -> str:
     vars_ = parameters.add(json.dumps(variables))
     paths = [parameters.add(f"$.{path}{below}") for path in parameter.paths]
-    tests = [f"jsonb_path_exists(r.body::jsonb, {path}::jsonpath, {vars_}::jsonb)" for path in paths]
+    tests = [f"jsonb_path_exists({of}.body::jsonb, {path}::jsonpath, {vars_}::jsonb)" for path in paths]
     return f"({' OR '.join(tests)})"
 
 
-def _token(clause: Clause, value: Any, parameters: Parameters) -> str:
+def _token(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     assert isinstance(value, TokenValue)  # noqa: S101 - what query.py makes of a token
     parameter = clause.parameter
+    variables = {"c": value.code, "s": value.system or ""}
     if clause.modifier == "identifier":
-        return _exists(parameter, ".identifier" + _coded("value", value), _variables(value), parameters)
-    if parameter.shape is TokenShape.CONCEPT:
-        return _exists(parameter, ".coding" + _coded("code", value), _variables(value), parameters)
-    if parameter.shape is TokenShape.IDENTIFIER:
-        return _exists(parameter, _coded("value", value), _variables(value), parameters)
-    # A code or boolean has no system of its own in the resource; whichever the client names is the one implied.
+        return _exists(parameter, ".identifier" + _coded("value", value), variables, parameters, of)
+    if parameter.shape is not Shape.CODE:
+        below = ".coding" if parameter.shape is Shape.CONCEPT else ""
+        member = "value" if parameter.shape is Shape.IDENTIFIER else "code"
+        return _exists(parameter, below + _coded(member, value), variables, parameters, of)
+    if not parameter.can_be_of(value.system):
+        return "false"
+    if not value.code:
+        return f"({_present(parameter, parameters, of)})"
     test = ' ? (@ == $c || (@ == true && $c == "true") || (@ == false && $c == "false"))'
-    return _exists(parameter, test, {"c": value.code}, parameters)
+    return _exists(parameter, test, {"c": value.code}, parameters, of)
 
 
 def _coded(member: str, value: TokenValue) -> str:
@@ -91,63 +160,102 @@ def _coded(member: str, value: TokenValue) -> str:
     return f" ? ({' && '.join(tests)})"
 
 
-def _variables(value: TokenValue) -> dict[str, str]:
-    return {"c": value.code, "s": value.system or ""}
-
-
-def _reference(clause: Clause, value: Any, parameters: Parameters) -> str:
+def _reference(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
+    if clause.parameter.shape is Shape.CANONICAL:
+        return _uri(clause, value, parameters, of)
     # By its index row, not by its JSON: a ServiceRequest is also found by the Patient made from its contained one.
     name = parameters.add(clause.parameter.indexed)
-    target = parameters.add(indexed(value))
-    return (
-        "EXISTS (SELECT FROM search_value f WHERE f.type = r.type AND f.id = r.id"
-        f" AND f.param = {name} AND f.value = {target})"
-    )
+    target = parameters.add(indexed(str(value)))
+    return _has_row(of, f"f.param = {name} AND f.value = {target}")
 
 
-def _string(clause: Clause, value: Any, parameters: Parameters) -> str:
-    paths = parameters.add([f"$.{path}" for path in clause.parameter.paths], array=True)
+def _string(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     wanted = parameters.add(value)
     test = {
-        None: f"starts_with(lower(element #>> '{{}}'), lower({wanted}::text))",
-        "contains": f"position(lower({wanted}::text) in lower(element #>> '{{}}')) > 0",
+        None: f"starts_with(sluss_folded(element #>> '{{}}'), sluss_folded({wanted}::text))",
+        "contains": f"position(sluss_folded({wanted}::text) in sluss_folded(element #>> '{{}}')) > 0",
         "exact": f"element #>> '{{}}' = {wanted}",
     }[clause.modifier]
-    return _any_element(paths, test)
+    return _any_element(clause.parameter, test, parameters, of)
 
 
-def _uri(clause: Clause, value: Any, parameters: Parameters) -> str:
-    paths = parameters.add([f"$.{path}" for path in clause.parameter.paths], array=True)
+def _uri(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     wanted = parameters.add(value)
+    if clause.parameter.shape is not Shape.CANONICAL:
+        return _any_element(clause.parameter, f"element #>> '{{}}' = {wanted}", parameters, of)
     # A canonical is found with and without its version.
-    return _any_element(paths, f"{wanted}::text IN (element #>> '{{}}', split_part(element #>> '{{}}', '|', 1))")
+    test = f"{wanted}::text IN (element #>> '{{}}', split_part(element #>> '{{}}', '|', 1))"
+    return _any_element(clause.parameter, test, parameters, of)
 
 
-def _date(clause: Clause, value: Any, parameters: Parameters) -> str:
+def _date(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     assert isinstance(value, DateValue)  # noqa: S101 - what query.py makes of a date
-    paths = parameters.add([f"$.{path}" for path in clause.parameter.paths], array=True)
     low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
-    asked = f"tstzrange({low}::timestamptz, {high}::timestamptz)"
-    test = {
-        "eq": f"sluss_covered(element) <@ {asked}",
-        "ne": f"NOT (sluss_covered(element) <@ {asked})",
-        # &< is "does not extend to the right of", &> "… to the left of".
-        "gt": f"NOT (sluss_covered(element) &< {asked})",
-        "lt": f"NOT (sluss_covered(element) &> {asked})",
-        "ge": f"(NOT (sluss_covered(element) &< {asked}) OR sluss_covered(element) <@ {asked})",
-        "le": f"(NOT (sluss_covered(element) &> {asked}) OR sluss_covered(element) <@ {asked})",
-        "sa": f"sluss_covered(element) >> {asked}",
-        "eb": f"sluss_covered(element) << {asked}",
-        "ap": f"sluss_covered(element) && tstzrange(lower({asked}) - {_NEAR}, upper({asked}) + {_NEAR})",
-    }[value.prefix]
-    return _any_element(paths, test)
-
-
-def _any_element(paths: str, test: str) -> str:
+    # A Period that is open at an end goes on for ever.
+    start, end = "coalesce(lower(covered), '-infinity')", "coalesce(upper(covered), 'infinity')"
     return (
-        f"EXISTS (SELECT FROM unnest({paths}::text[]) AS path"
-        f" CROSS JOIN jsonb_path_query(r.body::jsonb, path::jsonpath) AS element WHERE {test})"
+        f"EXISTS (SELECT FROM {elements(clause.parameter, parameters, of)}"
+        " CROSS JOIN LATERAL (SELECT sluss_covered(element) AS covered OFFSET 0) AS time"
+        f" WHERE covered IS NOT NULL AND {_compared(value.prefix, start, end, low, high)})"
     )
+
+
+def _main_date(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:  # noqa: ARG001  as all in _ONE
+    assert isinstance(value, DateValue)  # noqa: S101 - what query.py makes of a date
+    low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
+    compared = _compared(value.prefix, f"{of}.dated_from", f"{of}.dated_until", low, high)
+    # What has no such date extends from minus infinity to there.
+    return f"({of}.dated_until > '-infinity' AND {compared})"
+
+
+def _compared(prefix: str, start: str, end: str, low: str, high: str) -> str:
+    """How the time that an element covers stands to the time asked for, [low, high):
+    https://hl7.org/fhir/R4/search.html#date
+    """
+    low, high = f"{low}::timestamptz", f"{high}::timestamptz"
+    within = f"({start} >= {low} AND {end} <= {high})"
+    return {
+        "eq": within,
+        "ne": f"NOT {within}",
+        "gt": f"{end} > {high}",
+        "lt": f"{start} < {low}",
+        "ge": f"({end} > {high} OR {within})",
+        "le": f"({start} < {low} OR {within})",
+        "sa": f"{start} >= {high}",
+        "eb": f"{end} <= {low}",
+        "ap": f"({start} < {high} + {_NEAR} AND {end} > {low} - {_NEAR})",
+    }[prefix]
+
+
+def _quantity(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
+    assert isinstance(value, QuantityValue)  # noqa: S101 - what query.py makes of a quantity
+    number = "(element ->> 'value')::numeric"
+    exact, half = f"{parameters.add(value.number)}::numeric", f"{parameters.add(value.half)}::numeric"
+    within = f"({number} >= {exact} - {half} AND {number} < {exact} + {half})"
+    tests = [
+        {
+            "eq": within,
+            "ne": f"NOT {within}",
+            "gt": f"{number} > {exact}",
+            "sa": f"{number} > {exact}",
+            "lt": f"{number} < {exact}",
+            "eb": f"{number} < {exact}",
+            "ge": f"{number} >= {exact}",
+            "le": f"{number} <= {exact}",
+            "ap": f"abs({number} - {exact}) <= abs({exact}) * 0.1",
+        }[value.prefix]
+    ]
+    if value.system:
+        tests.append(f"element ->> 'system' = {parameters.add(value.system)}")
+    if value.code:
+        code = parameters.add(value.code)
+        written = f"element ->> 'code' = {code}"
+        tests.append(written if value.system else f"({written} OR element ->> 'unit' = {code})")
+    return _any_element(clause.parameter, " AND ".join(tests), parameters, of)
+
+
+def _any_element(parameter: SearchParameter, test: str, parameters: Parameters, of: str) -> str:
+    return f"EXISTS (SELECT FROM {elements(parameter, parameters, of)} WHERE {test})"
 
 
 _NEAR = "interval '1 day'"
@@ -157,4 +265,5 @@ _ONE = {
     Kind.STRING: _string,
     Kind.URI: _uri,
     Kind.DATE: _date,
+    Kind.QUANTITY: _quantity,
 }

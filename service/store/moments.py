@@ -12,7 +12,7 @@ SWEDISH_TIME = ZoneInfo("Europe/Stockholm")
 
 _MOMENT = re.compile(
     r"(?P<year>[0-9]{4})(?:-(?P<month>[0-9]{2})(?:-(?P<day>[0-9]{2})"
-    r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
+    r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
     # A client that forgot to escape '+' in a URL sends a space.
     r"(?P<zone>Z|[+\- ][0-9]{2}:[0-9]{2})?)?)?)?"
 )
@@ -59,7 +59,8 @@ def _covered(part: dict[str, str | None]) -> Moment:
             high = low.replace(year=year + 1)
         return Moment(low.astimezone(UTC), high.astimezone(UTC), exact=False)
     fraction = (part["fraction"] or "").ljust(6, "0")[:6]
-    hour, minute, second = int(part["hour"]), int(part["minute"] or 0), int(part["second"] or 0)
+    # Python knows no second 60; the leap second is taken as the one before it.
+    hour, minute, second = int(part["hour"]), int(part["minute"] or 0), min(int(part["second"] or 0), 59)
     low = datetime(year, month, day, hour, minute, second, int(fraction), tzinfo=zone).astimezone(UTC)
     return Moment(low, low + _precision(part), exact=True)
 

@@ -1,4 +1,4 @@
-"""What a search asks for, and the pure way from an HTTP query to it. https://hl7.org/fhir/R4/search.html
+"""The pure way from an HTTP query to a `SearchQuery`. https://hl7.org/fhir/R4/search.html
 
 Nothing here touches the database; `search.py` turns a `SearchQuery` into SQL.
 """
@@ -8,24 +8,28 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime
 from typing import ClassVar
 
 from fhir_mappings.issues import Issue, IssueCode, error
-from service.store.moments import Moment, parse_moment
-from service.store.search_parameters import BY_TYPE, Kind, SearchParameter
+from service.store import query_values
+from service.store.asked import DEFAULT_COUNT, Clause, DateValue, Include, SearchQuery, Sort, TokenValue, Value
+from service.store.query_values import Unreadable, is_id, split, unescape
+from service.store.search_parameters import BY_TYPE, Kind, SearchParameter, Shape
 
-DEFAULT_COUNT = 50
+__all__ = ["DEFAULT_COUNT", "MAX_COUNT", "SearchQuery", "TokenValue", "page_token", "parse_query"]
+
 MAX_COUNT = 1000
 MAX_PARAMETERS = 100
 MAX_VALUES = 200
 """Most values of one parameter; more is refused as too costly."""
+MAX_KEYS = 5
+"""Most sort keys."""
 
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_PAGE_ID = re.compile(r"[A-Za-z0-9\-.]{0,64}")
-_LITERAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_RESULT_FORM = frozenset({"_format", "_pretty", "_summary", "_elements", "_total", "_contained"})
-"""Parameters about the form of the answer, which is the web's concern; they are passed over here."""
+_WEBS_OWN = frozenset({"_format", "_pretty"})
+"""Parameters about the form of the answer that the web reads; they are passed over here."""
+_SUMMARIES = ("true", "text", "data", "count", "false")
 
 _MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.TOKEN: frozenset({"not", "missing"}),
@@ -33,85 +37,8 @@ _MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.DATE: frozenset({"missing"}),
     Kind.STRING: frozenset({"exact", "contains", "missing"}),
     Kind.URI: frozenset({"missing"}),
+    Kind.QUANTITY: frozenset({"missing"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TokenValue:
-    """`[system]|[code]`. system None: any; '' : none. code '': any."""
-
-    system: str | None
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class DateValue:
-    """A comparison with a moment that has a precision: [low, high)."""
-
-    prefix: str
-    moment: Moment
-
-
-Value = TokenValue | DateValue | str
-"""What a clause compares with: reference, string and uri values are plain text (`Type/id` for a reference)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One parameter of the query. Its values are alternatives; clauses all hold at once."""
-
-    parameter: SearchParameter
-    modifier: str | None
-    values: tuple[Value, ...]
-    missing: bool | None = None
-    """For `:missing` only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """What the result is ordered by: `_lastUpdated`, or a date parameter."""
-
-    name: str
-    descending: bool = False
-    parameter: SearchParameter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Include:
-    """`_include=Type:name[:target]`"""
-
-    parameter: SearchParameter
-    target: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """A parsed search over one type. `search` on a View answers it with a Page."""
-
-    type: str
-    clauses: tuple[Clause, ...] = ()
-    ids: tuple[str, ...] | None = None
-    """`_id`"""
-    last_updated: tuple[DateValue, ...] = ()
-    """`_lastUpdated`; all hold at once."""
-    sort: Sort | None = None
-    count: int = DEFAULT_COUNT
-    includes: tuple[Include, ...] = ()
-    page: tuple[str, str] | None = None
-    """The sort value and id after which the page starts."""
-    used: tuple[tuple[str, str], ...] = ()
-    """The parameters that were understood, for the self and next links."""
-    ignored: tuple[str, ...] = ()
-    """Names that were not, when lenient."""
-    organisation: str | None = None
-    """Only resources of referrals from this organisation (HSA-id). Set for the caller's rights, never by a client."""
-    team: str | None = None
-    """Only resources of referrals at this team. As `organisation`."""
-
-    @property
-    def by_last_updated(self) -> bool:
-        """True when the answer must be gap-free: filtered or sorted by `_lastUpdated`."""
-        return bool(self.last_updated) or (self.sort is not None and self.sort.name == "_lastUpdated")
 
 
 def parse_query(
@@ -130,12 +57,12 @@ def parse_query(
         if "\0" in name + value:
             return [_cannot(IssueCode.VALUE, "A search cannot hold U+0000.")]
         reader.read(name, value)
-    return reader.issues or reader.query
+    return reader.end()
 
 
-def page_token(value: str, id_: str) -> str:
-    """An opaque `_page` value: go on after this sort value and id. Read back by `parse_query`."""
-    return base64.urlsafe_b64encode(json.dumps([value, id_]).encode()).decode().rstrip("=")
+def page_token(values: Sequence[str], id_: str) -> str:
+    """An opaque `_page` value: go on after these sort values and this id. Read back by `parse_query`."""
+    return base64.urlsafe_b64encode(json.dumps([*values, id_]).encode()).decode().rstrip("=")
 
 
 class _Reader:
@@ -147,127 +74,162 @@ class _Reader:
         self._known = BY_TYPE.get(type_, {})
         self._strict = strict
         self._own_base = own_base.rstrip("/") + "/" if own_base else None
+        self._page_token = ""
 
     def read(self, name: str, value: str) -> None:
-        base, _, modifier = name.partition(":")
+        head, chain, tail = name.partition(".")
+        base, _, modifier = head.partition(":")
         special = self._special.get(base)
-        if base in _RESULT_FORM:
-            if (base, value) == ("_summary", "count"):
-                self._count("0")
-                self._used(name, value)
+        if base in _WEBS_OWN:
             return
         if special is not None:
-            if modifier:
-                self._refuse(IssueCode.NOT_SUPPORTED, f"Modifier ':{modifier}' is not supported for {base}.")
+            if not chain and modifier == "iterate" and base in ("_include", "_revinclude"):
+                self._include(value, reverse=base == "_revinclude", iterate=True)
+                self._used(name, value)
+            elif modifier or chain:
+                self._refuse(IssueCode.NOT_SUPPORTED, f"'{name[len(base) :]}' is not supported for {base}.")
             elif value:
                 special(self, value)
                 self._used(name, value)
-        elif base in self._known:
-            if value:
-                self._clause(self._known[base], modifier or None, value)
-                self._used(name, value)
-        elif self._strict:
-            self._refuse(IssueCode.NOT_SUPPORTED, f"Unknown search parameter '{base}' for {self.query.type}.")
-        else:
-            self.query = replace(self.query, ignored=(*self.query.ignored, name))
+        elif base not in self._known or (chain and self._leads_nowhere(self._known[base], tail)):
+            if self._strict:
+                self._refuse(IssueCode.NOT_SUPPORTED, f"Unknown search parameter '{name}' for {self.query.type}.")
+            else:
+                self.query = replace(self.query, ignored=(*self.query.ignored, name))
+        elif value:
+            parameter = self._known[base]
+            clause = (
+                self._chain(parameter, modifier or None, tail, value)
+                if chain
+                else self._clause(parameter, modifier or None, value)
+            )
+            if clause is not None:
+                self.query = replace(self.query, clauses=(*self.query.clauses, clause))
+            self._used(name, value)
+
+    def end(self) -> SearchQuery | list[Issue]:
+        """The query, or every problem with it."""
+        if self._page_token:
+            self._start_after(self._page_token)
+        if self.query.summary == "text" and self.query.includes:
+            # https://hl7.org/fhir/R4/search.html#summary
+            self._refuse(IssueCode.NOT_SUPPORTED, "'_summary=text' cannot be asked for together with an include.")
+        return self.issues or self.query
 
     def _used(self, name: str, value: str) -> None:
         if name != "_page":
             self.query = replace(self.query, used=(*self.query.used, (name, value)))
 
     def _refuse(self, code: IssueCode, diagnostics: str) -> None:
-        self.issues.append(_cannot(code, diagnostics))
+        issue = _cannot(code, diagnostics)
+        if issue not in self.issues:
+            self.issues.append(issue)
 
-    def _clause(self, parameter: SearchParameter, modifier: str | None, text: str) -> None:
+    # ------------------------------------------------------------ what must hold
+
+    def _clause(self, parameter: SearchParameter, modifier: str | None, text: str) -> Clause | None:
         if modifier == "missing":
             if text not in ("true", "false"):
                 self._refuse(IssueCode.VALUE, f"'{parameter.name}:missing' takes true or false.")
-                return
-            clause = Clause(parameter, modifier, (), missing=text == "true")
-            self.query = replace(self.query, clauses=(*self.query.clauses, clause))
-            return
+                return None
+            return Clause(parameter, modifier, (), missing=text == "true")
         target = None
-        if modifier is not None and modifier not in _MODIFIERS[parameter.kind]:
+        known = _MODIFIERS[parameter.kind] - ({"identifier"} if parameter.shape is Shape.CANONICAL else set())
+        if modifier is not None and modifier not in known:
             if modifier not in parameter.targets:
                 self._refuse(IssueCode.NOT_SUPPORTED, f"Modifier ':{modifier}' is not supported for {parameter.name}.")
-                return
+                return None
             target, modifier = modifier, None
         values: list[Value] = []
-        for part in _split(text):
-            values.extend(self._value(parameter, modifier, target, part))
+        for part in split(text):
+            read = self._value(parameter, modifier, target, part)
+            if isinstance(read, Unreadable):
+                self._refuse(IssueCode.VALUE, read)
+            elif isinstance(read, tuple):
+                values.extend(read)
+            else:
+                values.append(read)
         if len(values) > MAX_VALUES:
             self._refuse(IssueCode.TOO_COSTLY, f"'{parameter.name}' has more than {MAX_VALUES} values.")
-        elif values:
-            clause = Clause(parameter, modifier, tuple(values))
-            self.query = replace(self.query, clauses=(*self.query.clauses, clause))
+        return Clause(parameter, modifier, tuple(values))
 
     def _value(
         self, parameter: SearchParameter, modifier: str | None, target: str | None, text: str
-    ) -> Sequence[Value]:
-        if parameter.kind is Kind.DATE:
-            moment = self._date(parameter.name, text)
-            return (moment,) if moment else ()
-        if parameter.kind is Kind.TOKEN or modifier == "identifier":
-            return self._token(parameter, text)
-        if parameter.kind is Kind.REFERENCE:
-            return self._reference(parameter, target, _unescape(text))
-        return (_unescape(text),)
+    ) -> Value | tuple[str, ...] | Unreadable:
+        if modifier == "identifier":
+            return query_values.token(parameter.name, text)
+        match parameter.kind:
+            case Kind.DATE:
+                return query_values.date(parameter.name, text)
+            case Kind.QUANTITY:
+                return query_values.quantity(parameter.name, text)
+            case Kind.TOKEN:
+                return query_values.token(parameter.name, text)
+            case Kind.REFERENCE:
+                return query_values.reference(parameter, target, unescape(text), self._own_base)
+        return unescape(text)
 
-    def _token(self, parameter: SearchParameter, text: str) -> Sequence[Value]:
-        parts = _split(text, "|")
-        if len(parts) > 2 or not any(parts):
-            self._refuse(IssueCode.VALUE, f"'{parameter.name}' takes code, system|code, |code or system|.")
-            return ()
-        if len(parts) == 1:
-            return (TokenValue(None, _unescape(parts[0])),)
-        return (TokenValue(_unescape(parts[0]), _unescape(parts[1])),)
+    @staticmethod
+    def _leads_nowhere(parameter: SearchParameter, tail: str) -> bool:
+        """True for a chain whose last name is no parameter of any type it could be about."""
+        name = tail.partition(".")[0].partition(":")[0]
+        return name != "_id" and not any(name in BY_TYPE.get(type_, {}) for type_ in parameter.targets)
 
-    def _reference(self, parameter: SearchParameter, target: str | None, text: str) -> Sequence[Value]:
-        if self._own_base and text.startswith(self._own_base):
-            text = text[len(self._own_base) :]
-        if literal := _LITERAL.fullmatch(text):
-            type_, id_ = literal.groups()
-            if parameter.indexed != parameter.name and type_ not in parameter.targets:
-                self._refuse(IssueCode.VALUE, f"'{parameter.name}' cannot refer to a {type_}.")
-                return ()
-            return (f"{type_}/{id_}",)
-        if _ID.fullmatch(text):
-            return tuple(f"{type_}/{text}" for type_ in ((target,) if target else parameter.targets))
-        if "://" in text or text.startswith("urn:"):
-            return (text,)
-        self._refuse(IssueCode.VALUE, f"'{parameter.name}' takes an id, Type/id or an absolute URL.")
-        return ()
-
-    def _date(self, name: str, text: str) -> DateValue | None:
-        prefix, written = (text[:2], text[2:]) if text[:2].isalpha() else ("eq", text)
-        moment = parse_moment(written) if prefix in _PREFIXES else None
-        if moment is None:
-            self._refuse(IssueCode.VALUE, f"'{name}' takes a date or dateTime, with one of {', '.join(_PREFIXES)}.")
+    def _chain(self, parameter: SearchParameter, target: str | None, tail: str, text: str) -> Clause | None:
+        if parameter.shape is Shape.CANONICAL or "." in tail:
+            self._refuse(
+                IssueCode.NOT_SUPPORTED, "A chain leads over one reference (patient.name), not over several or a URL."
+            )
             return None
-        return DateValue(prefix, moment)
+        if target is not None and target not in parameter.targets:
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{parameter.name}' cannot refer to that type.")
+            return None
+        name, _, modifier = tail.partition(":")
+        targets = (target,) if target else parameter.targets
+        if name == "_id" and not modifier:
+            return Clause(parameter, None, tuple(f"{type_}/{id_}" for type_ in targets for id_ in split(text)))
+        known = [(type_, BY_TYPE[type_][name]) for type_ in targets if name in BY_TYPE.get(type_, {})]
+        if not known:
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' is no search parameter of {target} to end in.")
+        there = [(type_, self._clause(last, modifier or None, text)) for type_, last in known]
+        return Clause(parameter, None, (), chained=tuple((type_, held) for type_, held in there if held is not None))
 
     def _ids(self, text: str) -> None:
-        ids = tuple(dict.fromkeys(_split(text)))
+        ids = tuple(dict.fromkeys(split(text)))
         if len(ids) > MAX_VALUES:
             self._refuse(IssueCode.TOO_COSTLY, f"'_id' has more than {MAX_VALUES} values.")
         asked = ids if self.query.ids is None else tuple(id_ for id_ in self.query.ids if id_ in ids)
         self.query = replace(self.query, ids=asked)
 
     def _last_updated(self, text: str) -> None:
-        if len(_split(text)) > 1:
+        if len(split(text)) > 1:
             self._refuse(IssueCode.NOT_SUPPORTED, "'_lastUpdated' takes one value; repeat the parameter for a range.")
-        elif value := self._date("_lastUpdated", text):
+            return
+        value = query_values.date("_lastUpdated", text)
+        if isinstance(value, DateValue):
             self.query = replace(self.query, last_updated=(*self.query.last_updated, value))
+        else:
+            self._refuse(IssueCode.VALUE, value)
+
+    # ------------------------------------------------------------ what is shown, and in which order
 
     def _sort(self, text: str) -> None:
-        name, descending = text.removeprefix("-"), text.startswith("-")
-        parameter = self._known.get(name)
-        if name == "_lastUpdated":
-            self.query = replace(self.query, sort=Sort(name, descending))
-        elif parameter is not None and parameter.kind is Kind.DATE:
-            self.query = replace(self.query, sort=Sort(name, descending, parameter))
-        else:
-            self._refuse(IssueCode.NOT_SUPPORTED, "'_sort' takes _lastUpdated or one date parameter, '-' before it.")
+        keys = [*self.query.sort]
+        for written in split(text):
+            name, descending = written.removeprefix("-"), written.startswith("-")
+            parameter = self._known.get(name)
+            if name in ("_id", "_lastUpdated"):
+                keys.append(Sort(name, descending))
+            elif parameter is not None and parameter.kind is not Kind.REFERENCE:
+                keys.append(Sort(name, descending, parameter))
+            else:
+                self._refuse(
+                    IssueCode.NOT_SUPPORTED,
+                    "'_sort' takes _id, _lastUpdated and parameters that are no reference, '-' before them or not.",
+                )
+        if len(keys) > MAX_KEYS:
+            self._refuse(IssueCode.TOO_COSTLY, f"'_sort' takes at most {MAX_KEYS} keys.")
+        self.query = replace(self.query, sort=tuple({key.name: key for key in reversed(keys)}.values())[::-1])
 
     def _count(self, text: str) -> None:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -275,59 +237,103 @@ class _Reader:
         else:
             self.query = replace(self.query, count=min(int(text), MAX_COUNT))
 
-    def _include(self, text: str) -> None:
-        type_, _, rest = text.partition(":")
-        name, _, target = rest.partition(":")
-        parameter = BY_TYPE.get(type_, {}).get(name)
-        if parameter is None or parameter.kind is not Kind.REFERENCE or type_ != self.query.type:
-            self._refuse(
-                IssueCode.NOT_SUPPORTED, f"'_include' knows no reference parameter of {self.query.type} there."
-            )
-        elif target and target not in parameter.targets:
-            self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' cannot refer to that type.")
+    def _total(self, text: str) -> None:
+        if text not in ("none", "estimate", "accurate"):
+            self._refuse(IssueCode.VALUE, "'_total' takes none, estimate or accurate.")
         else:
-            self.query = replace(self.query, includes=(*self.query.includes, Include(parameter, target or None)))
+            self.query = replace(self.query, total=text != "none")
+
+    def _summary(self, text: str) -> None:
+        if text not in _SUMMARIES:
+            self._refuse(IssueCode.VALUE, f"'_summary' takes {', '.join(_SUMMARIES)}.")
+        elif text == "count":
+            self._count("0")
+        else:
+            self.query = replace(self.query, summary=text)
+
+    def _elements(self, text: str) -> None:
+        self.query = replace(self.query, elements=(*self.query.elements, *split(text)))
+
+    def _forwards(self, text: str) -> None:
+        self._include(text, reverse=False, iterate=False)
+
+    def _backwards(self, text: str) -> None:
+        self._include(text, reverse=True, iterate=False)
+
+    def _include(self, text: str, *, reverse: bool, iterate: bool) -> None:
+        name = "_revinclude" if reverse else "_include"
+        type_, _, rest = text.partition(":")
+        code, _, target = rest.partition(":")
+        parameter = BY_TYPE.get(type_, {}).get(code)
+        of_another = not reverse and not iterate and type_ != self.query.type
+        if parameter is None or parameter.kind is not Kind.REFERENCE or of_another:
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' knows no such reference parameter there.")
+        elif reverse and parameter.shape is Shape.CANONICAL:
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' does not follow URLs.")
+        elif target and target not in parameter.targets:
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{code}' cannot refer to that type.")
+        elif reverse and not iterate and self.query.type not in ((target,) if target else parameter.targets):
+            self._refuse(IssueCode.NOT_SUPPORTED, f"'{code}' of {type_} does not refer to a {self.query.type}.")
+        else:
+            include = Include(parameter, target or None, reverse, iterate)
+            self.query = replace(self.query, includes=(*self.query.includes, include))
 
     def _page(self, text: str) -> None:
+        self._page_token = text
+
+    def _start_after(self, text: str) -> None:
+        kinds = [column for key in self.query.order for column in key.columns]
         try:
-            value, id_ = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        except (ValueError, TypeError, binascii.Error):
-            value, id_ = None, None
-        if not (isinstance(value, str) and isinstance(id_, str) and parse_moment(value) and _PAGE_ID.fullmatch(id_)):
-            self._refuse(IssueCode.VALUE, "'_page' is not a token that this server has given.")
+            read = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        except (ValueError, TypeError, binascii.Error, RecursionError):
+            read = None
+        if (
+            isinstance(read, list)
+            and len(read) == len(kinds) + 1
+            and all(isinstance(value, str) and "\0" not in value for value in read)
+            and all(_IS[kind](value) for kind, value in zip(kinds, read[:-1], strict=True))
+            and (is_id(read[-1]) or not read[-1])
+        ):
+            self.query = replace(self.query, page=tuple(read))
         else:
-            self.query = replace(self.query, page=(value, id_))
+            self._refuse(IssueCode.VALUE, "'_page' is not a token that this server has given for this search.")
 
     _special: ClassVar[dict[str, Callable[["_Reader", str], None]]] = {
         "_id": _ids,
         "_lastUpdated": _last_updated,
         "_sort": _sort,
         "_count": _count,
-        "_include": _include,
+        "_total": _total,
+        "_summary": _summary,
+        "_elements": _elements,
+        "_include": _forwards,
+        "_revinclude": _backwards,
         "_page": _page,
     }
 
 
-_PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+def _is_instant(text: str) -> bool:
+    if text in ("-infinity", "infinity"):
+        return True
+    try:
+        return _INSTANT.fullmatch(text) is not None and datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|\+00)")
+_DECIMAL = re.compile(r"-?[0-9]{1,2100}(\.[0-9]{1,1100})?|-Infinity")
+_IS: dict[str, Callable[[str], bool]] = {
+    "timestamptz": _is_instant,
+    "numeric": lambda text: _DECIMAL.fullmatch(text) is not None,
+    "text": _is_text,
+}
+"""Whether a text can be cast to a PostgreSQL type."""
 
 
 def _cannot(code: IssueCode, diagnostics: str) -> Issue:
-    return error(code, None, "Sökningen kan inte utföras som den är skriven.", diagnostics)
-
-
-def _split(text: str, mark: str = ",") -> list[str]:
-    """The parts between unescaped marks, still escaped."""
-    parts, current, escaped = [], "", False
-    for character in text:
-        if character == mark and not escaped:
-            parts.append(current)
-            current = ""
-        else:
-            current += character
-        escaped = character == "\\" and not escaped
-    return [*parts, current]
-
-
-def _unescape(text: str) -> str:
-    """https://hl7.org/fhir/R4/search.html#escaping"""
-    return re.sub(r"\\([,|$\\])", r"\1", text)
+    return error(code, None, "Sökningen kan inte utföras som den är skriven.", str(diagnostics))

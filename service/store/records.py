@@ -18,6 +18,10 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state of the world, told to
     """The database cannot answer now: not running, too slow, a deadlock, no free connection. Trying again may help."""
 
 
+class TooCostly(StoreUnavailable):
+    """What was asked takes longer than a statement may. Asking for less helps."""
+
+
 class StaleVersion(Exception):  # noqa: N818 - a fact about the request, told to clients as 412
     """A write expected another version than the one stored (or a create found the id taken). Nothing was written."""
 
@@ -150,7 +154,9 @@ class Page:
     next: str | None = None
     """The `_page` token of the next page; None at the end."""
     total: int | None = None
-    """Only told for `_count=0`."""
+    """The matches on all pages; None when it was not asked for and would have to be counted."""
+    includes_cut: bool = False
+    """True when there are more includes than one page shows."""
 
 
 @dataclass(frozen=True, slots=True)

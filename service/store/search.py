@@ -1,31 +1,38 @@
 # ruff: noqa: S608 - the texts are put together from constants of this package; every value is a parameter
 """From a `SearchQuery` to SQL, and from rows to a page.
 
-A search walks one index in the order of the answer and stops when the page is full. Which index: that of one clause
-with indexed values (the driver), or that of the type by age. The other clauses are filters on the way.
+Ordered by age, a search walks one index in that order and stops when the page is full: that of one clause with index
+rows (the driver), or that of the type. The other clauses are filters on the way. What needs another order, or is found
+by a number, a date or a chain, is first asked which of its clauses is narrow (`probe_of`): what a narrow one finds is
+gathered and sorted; when none is, the index in the order asked for is walked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, LiteralString
 
+from service.store.asked import Clause, DateValue, QuantityValue, SearchQuery, Sort, TokenValue
 from service.store.connections import Row
-from service.store.filters import Parameters, age_conditions, filter_condition
-from service.store.index_values import indexed
-from service.store.moments import instant, parse_moment
-from service.store.query import Clause, SearchQuery, TokenValue, page_token
+from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see
+from service.store.moments import instant
+from service.store.query import page_token
 from service.store.records import Stored
+from service.store.search_kinds import Kind, Shape
 from service.store.search_parameters import STATUSES
 from service.store.statements import STORED
 
 SETTLED_UNTIL: LiteralString = "SELECT sluss_settled_until()"
 
-_MOST_SELECTIVE = ("identifier", "focus", "based-on", "part-of", "subject", "actor")
+NARROW = 2000
+"""The most index rows that are gathered and sorted for a page."""
+
+_MOST_SELECTIVE = ("identifier", "focus", "based-on", "part-of", "derived-from", "subject", "actor")
 """Row names that few resources share, best first; any other comes after them."""
 
-_NO_MOMENT = "'0001-01-01 00:00:00Z'::timestamptz"
-"""The sort value of a resource without one."""
+_LONGEST_DATE = "interval '367 days'"
+"""What a written date covers at most: its year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +43,65 @@ class Statement:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def statement_for(query: SearchQuery) -> Statement:
-    """The statement that finds one page and at least one row more, if there is one (or counts, for `_count=0`).
+def probe_of(query: SearchQuery) -> tuple[Statement, tuple[Clause, ...]] | None:
+    """The statement that counts, up to `NARROW` and one more, what each of these clauses finds by itself, in their
+    order; None when the way to go is known without.
+    """
+    drivers = tuple(clause for clause in query.clauses if _drives(clause))
+    if query.ids is not None or not drivers:
+        return None
+    if query.by_age and query.count and all(clause.pairs for clause in drivers):
+        return None
+    parameters = Parameters()
+    parameters.values["type"] = query.type
+    counts = ", ".join(
+        f"(SELECT count(*) FROM (SELECT FROM ({_driven_by(clause, parameters)}) found LIMIT {NARROW + 1}) few)"
+        for clause in drivers
+    )
+    return Statement(f"SELECT {counts}".encode(), parameters.values), drivers
+
+
+def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement:
+    """The statement that finds one page and at least one row more, if there is one. `narrow`: the clause whose finds
+    are to be gathered and sorted.
 
     A query by `_lastUpdated` needs the further parameter `settled` (see `SETTLED_UNTIL`).
     """
     parameters = Parameters()
-    driver = None if query.ids is not None else _driver(query)
-    statuses, status_clauses = _statuses(query) if driver else (None, ())
-    filters = [
-        filter_condition(clause, parameters)
-        for clause in query.clauses
-        if clause is not driver and not any(clause is told for told in status_clauses)
-    ]
-    filters += _rights(query, parameters)
-    by_age = query.sort is None or query.sort.parameter is None
-    ages = age_conditions(query.last_updated, parameters)
-    if query.by_last_updated:
-        ages.append("{age} < %(settled)s")
-    if query.page and by_age:
-        beyond = ">" if not _descending(query) else "<"
-        moment = parse_moment(query.page[0])
-        ages.append(f"{{age}} {beyond} {parameters.add(moment.low if moment else None)}::timestamptz")
-    if query.ids is not None:
-        filters.append(f"r.id = ANY({parameters.add(list(query.ids), array=True)}::text[])")
     parameters.values["type"] = query.type
+    if not query.by_age:
+        return Statement(_by_keys(query, narrow, parameters).encode(), parameters.values)
+    driver = None if query.ids is not None or narrow else _driver(query)
+    statuses, status_clauses = _statuses(query) if driver else (None, ())
+    told = (*status_clauses, *((driver,) if driver else ()))
+    filters, ages = _conditions(query, narrow, parameters, told)
+    if query.page:
+        beyond = ">" if not _descending(query) else "<"
+        ages.append(f"{{age}} {beyond} {parameters.add(query.page[0])}::timestamptz")
     if driver:
         _name_driver(driver, statuses or ("",), parameters)
-    if query.count == 0:
-        sql = _count(driver, filters, ages)
-    elif not by_age:
-        sql = _by_date(query, driver, filters, ages, parameters)
-    elif driver:
         sql = _walk_values(query, filters, ages)
     else:
-        sql = _walk_type(query, filters, ages)
+        sql = _walk_type(query, _candidates(query, narrow, parameters), filters + ages)
+    return Statement(sql.encode(), parameters.values)
+
+
+def count_for(query: SearchQuery, narrow: Clause | None = None) -> Statement:
+    """The statement that counts all matches, on whichever pages. `settled` as in `statement_for`."""
+    parameters = Parameters()
+    parameters.values["type"] = query.type
+    clause = narrow or (None if query.ids is not None else _driver(query))
+    filters, ages = _conditions(query, clause, parameters)
+    sql = f"SELECT count(*) FROM {_candidates(query, clause, parameters)}{_all(filters + ages, 'r.last_updated')}"
     return Statement(sql.encode(), parameters.values)
 
 
 def page_of(query: SearchQuery, rows: list[Row]) -> tuple[tuple[Stored, ...], str | None]:
     """The page in `rows` and the token of the next one. Ordered by age, it never ends between two equal stamps."""
-    if query.sort is not None and query.sort.parameter is not None:
+    if not query.by_age:
         matches = tuple(Stored(*row[:6]) for row in rows[: query.count])
         more = len(rows) > query.count
-        return matches, page_token(instant(rows[query.count - 1][6]), matches[-1].id) if more else None
+        return matches, page_token(rows[query.count - 1][6:], matches[-1].id) if more else None
     found = [Stored(*row) for row in rows]
     if len(found) <= query.count:
         return tuple(found), None
@@ -87,65 +109,85 @@ def page_of(query: SearchQuery, rows: list[Row]) -> tuple[tuple[Stored, ...], st
     matches = tuple(
         stored for position, stored in enumerate(found) if position < query.count or stored.last_updated == last
     )
-    return matches, page_token(instant(last), "")
+    return matches, page_token([instant(last)], "")
 
 
-def includes_of(query: SearchQuery, matches: tuple[Stored, ...]) -> Statement | None:
-    """The statement that finds what `_include` asks for besides the matches; None when nothing is asked for."""
-    if not query.includes or not matches:
-        return None
-    sql = f"""
-        SELECT DISTINCT ON (r.type, r.id) {STORED}
-        FROM unnest(%(ids)b::text[]) AS found (id)
-        CROSS JOIN unnest(%(params)b::text[], %(targets)b::text[]) AS asked (param, target)
-        JOIN search_value s ON s.type = %(type)s AND s.id = found.id AND s.param = asked.param
-             AND (asked.target = '' OR starts_with(s.value, asked.target || '/'))
-        JOIN resource r ON r.type = split_part(s.value, '/', 1) AND r.id = split_part(s.value, '/', 2)
-        ORDER BY r.type, r.id
-    """
-    asked = list(dict.fromkeys(_asked_for(query)))
-    return Statement(
-        sql.encode(),
-        {
-            "type": query.type,
-            "ids": [stored.id for stored in matches],
-            "params": [name for name, _ in asked],
-            "targets": [target for _, target in asked],
-        },
+# ---------------------------------------------------------------- which way to go
+
+
+def _drives(clause: Clause) -> bool:
+    """True when an index gives what it finds."""
+    if clause.chained:
+        return all(held.pairs for _, held in clause.chained)
+    if clause.modifier == "not" or clause.missing is not None:
+        return False
+    bounded = [value.bounds for value in clause.values if isinstance(value, QuantityValue)]
+    if clause.parameter.kind is Kind.QUANTITY:
+        return clause.parameter.indexed is not None and all(bounded)
+    if clause.parameter.main:
+        return len(clause.values) == 1 and isinstance(clause.values[0], DateValue) and clause.values[0].prefix != "ne"
+    return bool(clause.pairs)
+
+
+def _driven_by(clause: Clause, parameters: Parameters) -> str:
+    """A SELECT of the ids (perhaps several times) that a clause finds by its index; some more than hold, at times."""
+    if clause.chained:
+        return " UNION ALL ".join(
+            f"SELECT s.id FROM {_wanted(held, parameters)} JOIN search_value i ON i.type = {parameters.add(type_)}"
+            " AND i.param = wanted.param AND i.value = wanted.value JOIN search_value s ON s.type = %(type)s"
+            f" AND s.param = {parameters.add(clause.parameter.indexed)} AND s.value = i.type || '/' || i.id"
+            for type_, held in clause.chained
+        )
+    if clause.parameter.kind is Kind.QUANTITY:
+        name = parameters.add(clause.parameter.indexed)
+        return " UNION ALL ".join(
+            f"SELECT m.id FROM measured m WHERE m.type = %(type)s AND m.param = {name}"
+            f"{_between('m.value', value, parameters)}"
+            for value in clause.values
+            if isinstance(value, QuantityValue)
+        )
+    if clause.parameter.main:
+        return f"SELECT r.id FROM resource r WHERE r.type = %(type)s{_dated(clause, parameters)}"
+    return (
+        f"SELECT s.id FROM {_wanted(clause, parameters)} JOIN search_value s"
+        " ON s.type = %(type)s AND s.param = wanted.param AND s.value = wanted.value"
     )
 
 
-def _asked_for(query: SearchQuery) -> Iterator[tuple[str, str]]:
-    for include in query.includes:
-        parameter = include.parameter
-        target = include.target
-        if target is None and parameter.indexed != parameter.name:
-            # `patient` lies in the rows of `subject`, and asks for the Patients among them.
-            target = parameter.targets[0]
-        yield parameter.indexed or parameter.name, target or ""
+def _wanted(clause: Clause, parameters: Parameters) -> str:
+    pairs = list(dict.fromkeys(clause.pairs or ()))
+    names = parameters.add([name for name, _ in pairs], array=True)
+    values = parameters.add([value for _, value in pairs], array=True)
+    return f"unnest({names}::text[], {values}::text[]) AS wanted (param, value)"
 
 
-def index_pairs(clause: Clause) -> list[tuple[str, str]] | None:
-    """The (row name, value) pairs that answer a clause, or None when rows alone cannot."""
-    parameter = clause.parameter
-    if parameter.indexed is None or clause.modifier not in (None, "identifier"):
-        return None
-    name = parameter.indexed if clause.modifier is None else f"{parameter.indexed}:identifier"
-    pairs = []
-    for value in clause.values:
-        if isinstance(value, str):
-            pairs.append((name, indexed(value)))
-        elif isinstance(value, TokenValue) and value.code and value.system is None:
-            pairs.append((f"{name}:value", indexed(value.code)))
-        elif isinstance(value, TokenValue) and value.code:
-            pairs.append((name, indexed(f"{value.system}|{value.code}")))
-        else:
-            return None
-    return pairs
+def _between(column: str, value: QuantityValue, parameters: Parameters) -> str:
+    low, high = value.bounds or (None, None)
+    edges: list[tuple[str, Decimal | None]] = [(">=", low), ("<=", high)]
+    return "".join(f" AND {column} {sign} {parameters.add(edge)}::numeric" for sign, edge in edges if edge is not None)
+
+
+def _dated(clause: Clause, parameters: Parameters) -> str:
+    """What must hold of `dated_from` for a date clause to hold, as bounds that the index is walked between."""
+    (value,) = clause.values
+    assert isinstance(value, DateValue)  # noqa: S101 - `_drives` has looked
+    low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
+    may_last = any("Period" in path or path == "period" for path in clause.parameter.paths)
+    since = "" if may_last else f" AND r.dated_from > {low}::timestamptz - {_LONGEST_DATE} - interval '1 day'"
+    return {
+        "eq": f" AND r.dated_from >= {low}::timestamptz AND r.dated_from < {high}::timestamptz",
+        "gt": f" AND r.dated_until > {high}::timestamptz{since}",
+        "ge": f" AND r.dated_until > {low}::timestamptz{since}",
+        "sa": f" AND r.dated_from >= {high}::timestamptz",
+        "lt": f" AND r.dated_from < {low}::timestamptz",
+        "eb": f" AND r.dated_from < {low}::timestamptz",
+        "le": f" AND r.dated_from < {high}::timestamptz",
+        "ap": f" AND r.dated_from < {high}::timestamptz + interval '1 day'{since}",
+    }[value.prefix]
 
 
 def _driver(query: SearchQuery) -> Clause | None:
-    usable = [clause for clause in query.clauses if index_pairs(clause)]
+    usable = [clause for clause in query.clauses if clause.pairs]
 
     def rank(clause: Clause) -> int:
         name = clause.parameter.indexed
@@ -155,7 +197,7 @@ def _driver(query: SearchQuery) -> Clause | None:
 
 
 def _name_driver(driver: Clause, statuses: tuple[str, ...], parameters: Parameters) -> None:
-    pairs = list(dict.fromkeys(index_pairs(driver) or ()))
+    pairs = list(dict.fromkeys(driver.pairs or ()))
     parameters.values |= {
         "driver_params": [name for name, _ in pairs],
         "driver_values": [value for _, value in pairs],
@@ -173,22 +215,41 @@ def _statuses(query: SearchQuery) -> tuple[tuple[str, ...] | None, tuple[Clause,
     for clause in query.clauses:
         if clause.parameter.name != "status" or clause.modifier not in (None, "not"):
             continue
-        named = {value.code for value in clause.values if isinstance(value, TokenValue)}
+        values = [value for value in clause.values if isinstance(value, TokenValue)]
+        if not all(value.code for value in values):
+            continue
+        named = {value.code for value in values if clause.parameter.can_be_of(value.system)}
         left = [status for status in left if (status in named) is (clause.modifier is None)]
         told.append(clause)
     return tuple(left), tuple(told)
 
 
-def _rights(query: SearchQuery, parameters: Parameters) -> list[str]:
-    return [
-        f"EXISTS (SELECT FROM referral o WHERE o.id = r.referral_id AND o.{column} = {parameters.add(value)})"
-        for column, value in (("organisation", query.organisation), ("team", query.team))
-        if value is not None
+# ---------------------------------------------------------------- the statements
+
+
+def _conditions(
+    query: SearchQuery, found_by: Clause | None, parameters: Parameters, told: Sequence[Clause] = ()
+) -> tuple[list[str], list[str]]:
+    """Everything that must hold of a match, as conditions on r and on its `{age}`, but for what is `told` otherwise.
+    What index rows alone say of the clause that candidates are found by is not asked again.
+    """
+    known = (*told, *((found_by,) if found_by is not None and found_by.pairs else ()))
+    filters = [
+        filter_condition(clause, query, parameters)
+        for clause in query.clauses
+        if not any(clause is known_one for known_one in known)
     ]
+    filters += may_see(query, "r", parameters)
+    ages = age_conditions(query.last_updated, parameters)
+    if query.by_last_updated:
+        ages.append("{age} < %(settled)s")
+    if query.ids is not None:
+        filters.append(f"r.id = ANY({parameters.add(list(query.ids), array=True)}::text[])")
+    return filters, ages
 
 
 def _descending(query: SearchQuery) -> bool:
-    return query.sort is not None and query.sort.descending
+    return query.order[0].descending
 
 
 def _all(conditions: list[str], age: str) -> str:
@@ -219,45 +280,99 @@ def _walk_values(query: SearchQuery, filters: list[str], ages: list[str]) -> str
     """
 
 
-def _walk_type(query: SearchQuery, filters: list[str], ages: list[str]) -> str:
+def _walk_type(query: SearchQuery, candidates: str, conditions: list[str]) -> str:
     way = "DESC" if _descending(query) else "ASC"
     return f"""
         SELECT * FROM (
-            SELECT {STORED} FROM resource r WHERE r.type = %(type)s{_all(ages + filters, "r.last_updated")}
+            SELECT {STORED} FROM {candidates}{_all(conditions, "r.last_updated")}
             ORDER BY r.last_updated {way} FETCH FIRST {query.count + 1} ROWS WITH TIES
         ) page ORDER BY last_updated {way}, id
     """
 
 
-def _candidates(driver: Clause | None) -> str:
-    if driver is None:
+def _candidates(query: SearchQuery, found_by: Clause | None, parameters: Parameters) -> str:
+    """A FROM item and the beginning of its condition: all of the type, or what a clause finds."""
+    if found_by is None or query.ids is not None:
         return "resource r WHERE r.type = %(type)s"
-    return f"""(SELECT DISTINCT s.id FROM {_DRIVER} JOIN search_value s ON {_DRIVEN}) hit
+    return f"""(SELECT DISTINCT id FROM ({_driven_by(found_by, parameters)}) found) hit
         JOIN resource r ON r.type = %(type)s AND r.id = hit.id WHERE true"""
 
 
-def _count(driver: Clause | None, filters: list[str], ages: list[str]) -> str:
-    return f"SELECT count(*) FROM {_candidates(driver)}{_all(ages + filters, 'r.last_updated')}"
-
-
-def _by_date(
-    query: SearchQuery, driver: Clause | None, filters: list[str], ages: list[str], parameters: Parameters
-) -> str:
-    assert query.sort is not None and query.sort.parameter is not None  # noqa: S101, PT018 - the caller has looked
-    way, beyond = ("DESC", "<") if query.sort.descending else ("ASC", ">")
-    paths = parameters.add([f"$.{path}" for path in query.sort.parameter.paths], array=True)
+def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) -> str:
+    filters, ages = _conditions(query, narrow, parameters)
+    keys = [(expression, key.descending) for key in query.order for expression in _keys(key, parameters)]
+    casts = [column for key in query.order for column in key.columns]
+    if query.order[0].parameter is not None and query.order[0].parameter.main:
+        # Said because the index in this order holds nothing else.
+        filters.append("r.dated_from IS NOT NULL")
+        filters += [
+            _dated(clause, parameters).removeprefix(" AND ")
+            for clause in query.clauses
+            if narrow is None and clause.parameter.main and _drives(clause)
+        ]
+    keys.append(("r.id", keys[-1][1]))
+    names = [f"k{position}" for position in range(len(keys) - 1)]
+    shown = "".join(f", {sql} AS {name}" for (sql, _), name in zip(keys, names, strict=False))
+    told = "".join(f", {name}::text" for name in names)
     start = ""
     if query.page:
-        moment = parse_moment(query.page[0])
-        value, id_ = parameters.add(moment.low if moment else None), parameters.add(query.page[1])
-        start = f"WHERE (key, id) {beyond} ({value}::timestamptz, {id_})"
+        values = [parameters.add(value) for value in query.page]
+        start = "WHERE " + _beyond(
+            [
+                (name, descending, f"{value}::{cast}")
+                for name, (_, descending), value, cast in zip(
+                    (*names, "id"), keys, values, (*casts, "text"), strict=True
+                )
+            ]
+        )
+    order = ", ".join(
+        f"{name} {'DESC' if descending else 'ASC'}" for name, (_, descending) in zip((*names, "id"), keys, strict=True)
+    )
     return f"""
-        SELECT * FROM (
-            SELECT {STORED}, coalesce((
-                SELECT min(lower(sluss_covered(element)))
-                FROM unnest({paths}::text[]) AS path
-                CROSS JOIN jsonb_path_query(r.body::jsonb, path::jsonpath) AS element
-            ), {_NO_MOMENT}) AS key
-            FROM {_candidates(driver)}{_all(ages + filters, "r.last_updated")}
-        ) candidate {start} ORDER BY key {way}, id {way} LIMIT {query.count + 1}
+        SELECT {STORED.replace("r.", "")}{told} FROM (
+            SELECT {STORED}{shown} FROM {_candidates(query, narrow, parameters)}{_all(filters + ages, "r.last_updated")}
+        ) candidate {start} ORDER BY {order} LIMIT {query.count + 1}
     """
+
+
+def _keys(key: Sort, parameters: Parameters) -> tuple[str, ...]:
+    """What a key compares: what has no such value comes first, or last in descending order, and is not lost."""
+    if key.parameter is None:
+        return ('r.id COLLATE "C"',) if key.name == "_id" else ("r.last_updated",)
+    parameter = key.parameter
+    if parameter.main:
+        return "r.dated_from", "r.dated_until"
+    each, least = {
+        Kind.DATE: ("coalesce(lower(sluss_covered(element)), '-infinity')", "'-infinity'::timestamptz"),
+        Kind.QUANTITY: ("(element ->> 'value')::numeric", "'-Infinity'::numeric"),
+        Kind.STRING: ("sluss_folded(element #>> '{}') COLLATE \"C\"", "''"),
+        Kind.TOKEN: (f'{_TOKEN_TEXT[parameter.shape]} COLLATE "C"', "''"),
+    }.get(parameter.kind, ("(element #>> '{}') COLLATE \"C\"", "''"))
+    found = elements(parameter, parameters, "r")
+    coding = f" CROSS JOIN {_CODINGS}" if parameter.shape is Shape.CONCEPT else ""
+    return (f"coalesce((SELECT min({each}) FROM {found}{coding}), {least})",)
+
+
+_CODINGS = "jsonb_path_query(element, '$.coding[*]') AS coding"
+_TOKEN_TEXT: dict[Shape | None, str] = {
+    Shape.CODE: "(element #>> '{}')",
+    Shape.CONCEPT: "(coding ->> 'code')",
+    Shape.CODING: "(element ->> 'code')",
+    Shape.IDENTIFIER: "(element ->> 'value')",
+}
+
+
+def _beyond(keys: list[tuple[str, bool, str]]) -> str:
+    """What comes after a row with these (name, descending, value) in their order."""
+    ways = {descending for _, descending, _ in keys}
+    if len(ways) == 1:
+        sign = "<" if ways == {True} else ">"
+        return f"({', '.join(name for name, _, _ in keys)}) {sign} ({', '.join(value for _, _, value in keys)})"
+    alternatives = []
+    for position, (name, descending, value) in enumerate(keys):
+        equal = [f"{other} = {its}" for other, _, its in keys[:position]]
+        after = f"{name} < {value}" if descending else f"{name} > {value}"
+        alternatives.append(f"({' AND '.join([*equal, after])})")
+    # The first key by itself, so that an index in its order is entered where the page starts.
+    name, descending, value = keys[0]
+    return f"{name} {'<=' if descending else '>='} {value} AND ({' OR '.join(alternatives)})"

@@ -1,229 +1,447 @@
 """The one table of search parameters: what a client may search by, where it lies, and whether it is indexed.
 
-Definitions follow https://hl7.org/fhir/R4/searchparameter-registry.html. A new parameter is a new line here; an
-`indexed` one also needs the rows of stored resources (`search_value`) to be written anew, so it comes with a migration.
+Definitions follow https://hl7.org/fhir/R4/searchparameter-registry.html, and a test compares them with it. A new
+parameter is a new line here. An indexed one also needs its rows (`search_value`, `measured`, `resource.dated_*`) of
+what is stored, so it comes with a migration. Indexed is what a search must find without reading all of a type:
+references, identifiers, what an Observation is about and its number, and one date per type.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
+from dataclasses import replace
+
+from service.store.search_kinds import Kind, SearchParameter, Shape
+
+__all__ = ["BY_TYPE", "PARAMETERS", "STATUSES", "Kind", "SearchParameter", "Shape"]
 
 
-class Kind(StrEnum):
-    """Search parameter types that Sluss knows: https://hl7.org/fhir/R4/search.html#ptypes"""
-
-    TOKEN = "token"  # noqa: S105 - FHIR's word, not a secret
-    REFERENCE = "reference"
-    DATE = "date"
-    STRING = "string"
-    URI = "uri"
+def _code(name: str, system: str = "", path: str | None = None) -> SearchParameter:
+    return SearchParameter("", name, Kind.TOKEN, (path or name,), Shape.CODE, system=system)
 
 
-class TokenShape(StrEnum):
-    """What a token parameter's element looks like."""
-
-    CODE = "code"
-    CONCEPT = "concept"
-    IDENTIFIER = "identifier"
-    BOOLEAN = "boolean"
+def _concept(name: str, path: str | None = None, shape: Shape = Shape.CONCEPT) -> SearchParameter:
+    return SearchParameter("", name, Kind.TOKEN, (path or name,), shape)
 
 
-@dataclass(frozen=True, slots=True)
-class SearchParameter:
-    """One parameter of one type. `paths` are element paths below the resource; arrays on the way are looked into."""
-
-    type: str
-    name: str
-    kind: Kind
-    paths: tuple[str, ...]
-    shape: TokenShape | None = None
-    targets: tuple[str, ...] = ()
-    """Types that a reference may point at."""
-    indexed: str | None = None
-    """Name of its rows in `search_value`; None when the resource itself is looked into. Two parameters over the same
-    element (`subject`, `patient`) share one."""
+def _coding(name: str, path: str | None = None) -> SearchParameter:
+    return _concept(name, path, Shape.CODING)
 
 
-def _token(type_: str, name: str, path: str, shape: TokenShape = TokenShape.CONCEPT) -> SearchParameter:
-    return SearchParameter(type_, name, Kind.TOKEN, (path,), shape)
+def _reference(name: str, path: str | None, *targets: str, rows: str | None = None) -> SearchParameter:
+    return SearchParameter("", name, Kind.REFERENCE, (path or name,), targets=targets, indexed=rows or name)
 
 
-def _code(type_: str, name: str, path: str) -> SearchParameter:
-    return _token(type_, name, path, TokenShape.CODE)
+def _canonical(name: str, path: str, *targets: str) -> SearchParameter:
+    return SearchParameter("", name, Kind.REFERENCE, (path,), Shape.CANONICAL, targets)
 
 
-def _identifier(type_: str) -> SearchParameter:
-    return SearchParameter(
-        type_, "identifier", Kind.TOKEN, ("identifier",), TokenShape.IDENTIFIER, indexed="identifier"
-    )
+def _date(name: str, *paths: str, main: bool = False) -> SearchParameter:
+    return SearchParameter("", name, Kind.DATE, paths or (name,), main=main)
 
 
-def _reference(type_: str, name: str, path: str, *targets: str, rows: str | None = None) -> SearchParameter:
-    return SearchParameter(type_, name, Kind.REFERENCE, (path,), targets=targets, indexed=rows or name)
+def _string(name: str, *paths: str) -> SearchParameter:
+    return SearchParameter("", name, Kind.STRING, paths or (name,))
 
 
-def _date(type_: str, name: str, *paths: str) -> SearchParameter:
-    return SearchParameter(type_, name, Kind.DATE, paths)
+def _uri(name: str, path: str | None = None) -> SearchParameter:
+    return SearchParameter("", name, Kind.URI, (path or name,))
 
 
-def _string(type_: str, name: str, *paths: str) -> SearchParameter:
-    return SearchParameter(type_, name, Kind.STRING, paths)
+def _quantity(name: str, *paths: str, indexed: bool = False) -> SearchParameter:
+    return SearchParameter("", name, Kind.QUANTITY, paths, indexed=name if indexed else None)
 
 
-_PARTY = ("HealthcareService", "PractitionerRole", "Organization", "Practitioner", "Patient")
-_PLAN_BASIS = ("ServiceRequest", "CarePlan")
+_FHIR = "http://hl7.org/fhir/"
+_BOOLEAN = "http://terminology.hl7.org/CodeSystem/special-values"
 
-PARAMETERS: tuple[SearchParameter, ...] = (
-    _identifier("Task"),
-    _code("Task", "status", "status"),
-    _code("Task", "intent", "intent"),
-    _code("Task", "priority", "priority"),
-    _token("Task", "code", "code"),
-    _token("Task", "business-status", "businessStatus"),
-    _reference("Task", "owner", "owner", *_PARTY),
-    _reference("Task", "requester", "requester", "Organization", "PractitionerRole", "Practitioner"),
-    _reference("Task", "subject", "for", "Patient"),
-    _reference("Task", "patient", "for", "Patient", rows="subject"),
-    _reference("Task", "focus", "focus", "ServiceRequest", "Communication", "Task"),
-    _reference("Task", "based-on", "basedOn", *_PLAN_BASIS),
-    _reference("Task", "part-of", "partOf", "Task"),
-    _date("Task", "authored-on", "authoredOn"),
-    _date("Task", "modified", "lastModified"),
-    _date("Task", "period", "executionPeriod"),
-    _identifier("ServiceRequest"),
-    _code("ServiceRequest", "status", "status"),
-    _code("ServiceRequest", "intent", "intent"),
-    _code("ServiceRequest", "priority", "priority"),
-    _token("ServiceRequest", "code", "code"),
-    _token("ServiceRequest", "category", "category"),
-    _reference("ServiceRequest", "subject", "subject", "Patient"),
-    _reference("ServiceRequest", "patient", "subject", "Patient", rows="subject"),
-    _reference("ServiceRequest", "requester", "requester", "Organization", "PractitionerRole", "Practitioner"),
-    _date("ServiceRequest", "authored", "authoredOn"),
-    _identifier("Communication"),
-    _code("Communication", "status", "status"),
-    _token("Communication", "category", "category"),
-    _reference("Communication", "subject", "subject", "Patient"),
-    _reference("Communication", "patient", "subject", "Patient", rows="subject"),
-    _reference("Communication", "sender", "sender", *_PARTY),
-    _reference("Communication", "recipient", "recipient", *_PARTY),
-    _reference("Communication", "based-on", "basedOn", "ServiceRequest"),
-    _reference("Communication", "part-of", "partOf", "Task", "Communication"),
-    _date("Communication", "sent", "sent"),
-    _identifier("Observation"),
-    _code("Observation", "status", "status"),
-    _token("Observation", "code", "code"),
-    _token("Observation", "category", "category"),
-    _reference("Observation", "subject", "subject", "Patient"),
-    _reference("Observation", "patient", "subject", "Patient", rows="subject"),
-    _reference("Observation", "based-on", "basedOn", *_PLAN_BASIS),
-    _date("Observation", "date", "effectiveDateTime", "effectivePeriod", "effectiveInstant"),
-    _identifier("QuestionnaireResponse"),
-    _code("QuestionnaireResponse", "status", "status"),
-    SearchParameter("QuestionnaireResponse", "questionnaire", Kind.URI, ("questionnaire",)),
-    _reference("QuestionnaireResponse", "subject", "subject", "Patient"),
-    _reference("QuestionnaireResponse", "patient", "subject", "Patient", rows="subject"),
-    _reference("QuestionnaireResponse", "based-on", "basedOn", *_PLAN_BASIS),
-    _date("QuestionnaireResponse", "authored", "authored"),
-    _identifier("CarePlan"),
-    _code("CarePlan", "status", "status"),
-    _reference("CarePlan", "subject", "subject", "Patient"),
-    _reference("CarePlan", "patient", "subject", "Patient", rows="subject"),
-    _reference("CarePlan", "based-on", "basedOn", "CarePlan"),
-    _date("CarePlan", "date", "period"),
-    _identifier("Condition"),
-    _token("Condition", "code", "code"),
-    _token("Condition", "clinical-status", "clinicalStatus"),
-    _token("Condition", "verification-status", "verificationStatus"),
-    _reference("Condition", "subject", "subject", "Patient"),
-    _reference("Condition", "patient", "subject", "Patient", rows="subject"),
-    _identifier("Appointment"),
-    _code("Appointment", "status", "status"),
-    _reference("Appointment", "actor", "participant.actor", *_PARTY),
-    _reference("Appointment", "patient", "participant.actor", "Patient", rows="actor"),
-    _reference("Appointment", "based-on", "basedOn", "ServiceRequest"),
-    _date("Appointment", "date", "start"),
-    _identifier("Patient"),
-    _token("Patient", "active", "active", TokenShape.BOOLEAN),
-    _string("Patient", "name", "name.family", "name.given", "name.text"),
-    _string("Patient", "family", "name.family"),
-    _string("Patient", "given", "name.given"),
-    _date("Patient", "birthdate", "birthDate"),
-    _identifier("Practitioner"),
-    _string("Practitioner", "name", "name.family", "name.given", "name.text"),
-    _identifier("PractitionerRole"),
-    _token("PractitionerRole", "role", "code"),
-    _reference("PractitionerRole", "organization", "organization", "Organization"),
-    _reference("PractitionerRole", "practitioner", "practitioner", "Practitioner"),
-    _identifier("Organization"),
-    _string("Organization", "name", "name", "alias"),
-    _identifier("HealthcareService"),
-    _string("HealthcareService", "name", "name"),
-    _reference("HealthcareService", "organization", "providedBy", "Organization"),
-    _identifier("Questionnaire"),
-    _code("Questionnaire", "status", "status"),
-    SearchParameter("Questionnaire", "url", Kind.URI, ("url",)),
-    _identifier("PlanDefinition"),
-    _code("PlanDefinition", "status", "status"),
-    SearchParameter("PlanDefinition", "url", Kind.URI, ("url",)),
+_ORGANISED = ("Organization", "PractitionerRole", "Practitioner")
+_PARTY = ("HealthcareService", *_ORGANISED, "Patient")
+_PERSON = ("PractitionerRole", "Practitioner", "Patient")
+_ORDER = ("ServiceRequest", "CarePlan", "Task")
+
+_IDENTIFIER = replace(_concept("identifier", shape=Shape.IDENTIFIER), indexed="identifier")
+_ACTIVE = _code("active", _BOOLEAN)
+_PATIENT = (_reference("subject", None, "Patient"), _reference("patient", "subject", "Patient", rows="subject"))
+_ENCOUNTER = _reference("encounter", None, "Encounter")
+_PROTOCOL = (
+    _canonical("instantiates-canonical", "instantiatesCanonical", "PlanDefinition"),
+    _uri("instantiates-uri", "instantiatesUri"),
+)
+_NAMES = (
+    _string("name", "name.family", "name.given", "name.text", "name.prefix", "name.suffix"),
+    _string("family", "name.family"),
+    _string("given", "name.given"),
+)
+_ADDRESS = (
+    _string(
+        "address",
+        *(f"address.{part}" for part in ("text", "line", "city", "district", "state", "postalCode", "country")),
+    ),
+    _string("address-city", "address.city"),
+    _string("address-country", "address.country"),
+    _string("address-postalcode", "address.postalCode"),
+    _string("address-state", "address.state"),
+    _code("address-use", f"{_FHIR}address-use", "address.use"),
+)
+_TELECOM = (
+    _code("telecom", path="telecom.value"),
+    _code("phone", path='telecom ? (@.system == "phone").value'),
+    _code("email", path='telecom ? (@.system == "email").value'),
+)
+_GENDER = _code("gender", f"{_FHIR}administrative-gender")
+_DEFINITION = (
+    _uri("url"),
+    _code("version"),
+    _code("status", f"{_FHIR}publication-status"),
+    _string("name"),
+    _string("title"),
+    _string("description"),
+    _string("publisher"),
+    _date("date", main=True),
+    _concept("jurisdiction"),
+    _coding("context-type", "useContext.code"),
+    _concept("context", "useContext.valueCodeableConcept"),
 )
 
-BY_TYPE: dict[str, dict[str, SearchParameter]] = {}
-"""type → name → parameter"""
-for _parameter in PARAMETERS:
-    BY_TYPE.setdefault(_parameter.type, {})[_parameter.name] = _parameter
-
-STATUSES: dict[str, tuple[str, ...]] = {
+_TABLE: dict[str, tuple[SearchParameter, ...]] = {
     "Task": (
-        "draft",
-        "requested",
-        "received",
-        "accepted",
-        "rejected",
-        "ready",
-        "cancelled",
-        "in-progress",
-        "on-hold",
-        "failed",
-        "completed",
-        "entered-in-error",
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}task-status"),
+        _code("intent", f"{_FHIR}task-intent"),
+        _code("priority", f"{_FHIR}request-priority"),
+        _concept("code"),
+        _concept("business-status", "businessStatus"),
+        _concept("performer", "performerType"),
+        _concept("group-identifier", "groupIdentifier", Shape.IDENTIFIER),
+        _reference("owner", None, *_PARTY),
+        _reference("requester", None, *_ORGANISED, "Patient"),
+        _reference("subject", "for", "Patient"),
+        _reference("patient", "for", "Patient", rows="subject"),
+        _reference("focus", None, "ServiceRequest", "Communication", "Task"),
+        _reference("based-on", "basedOn", *_ORDER),
+        _reference("part-of", "partOf", "Task"),
+        _ENCOUNTER,
+        _date("authored-on", "authoredOn", main=True),
+        _date("modified", "lastModified"),
+        _date("period", "executionPeriod"),
     ),
-    "ServiceRequest": ("draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"),
+    "ServiceRequest": (
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}request-status"),
+        _code("intent", f"{_FHIR}request-intent"),
+        _code("priority", f"{_FHIR}request-priority"),
+        _concept("code"),
+        _concept("category"),
+        _concept("performer-type", "performerType"),
+        _concept("body-site", "bodySite"),
+        _concept("requisition", shape=Shape.IDENTIFIER),
+        *_PATIENT,
+        _reference("requester", None, *_ORGANISED, "Patient"),
+        _reference("performer", None, *_PARTY),
+        _reference("based-on", "basedOn", "ServiceRequest", "CarePlan"),
+        _reference("replaces", None, "ServiceRequest"),
+        _ENCOUNTER,
+        *_PROTOCOL,
+        _date("authored", "authoredOn", main=True),
+        _date("occurrence", "occurrenceDateTime", "occurrencePeriod"),
+    ),
     "Communication": (
-        "preparation",
-        "in-progress",
-        "not-done",
-        "on-hold",
-        "stopped",
-        "completed",
-        "entered-in-error",
-        "unknown",
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}event-status"),
+        _concept("category"),
+        _concept("medium"),
+        *_PATIENT,
+        _reference("sender", None, *_PARTY),
+        _reference("recipient", None, *_PARTY),
+        _reference("based-on", "basedOn", *_ORDER),
+        _reference("part-of", "partOf", "Task", "Communication"),
+        _ENCOUNTER,
+        *_PROTOCOL,
+        _date("sent", main=True),
+        _date("received"),
     ),
     "Observation": (
-        "registered",
-        "preliminary",
-        "final",
-        "amended",
-        "corrected",
-        "cancelled",
-        "entered-in-error",
-        "unknown",
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}observation-status"),
+        replace(_concept("code"), indexed="code"),
+        _concept("category"),
+        _concept("method"),
+        _concept("data-absent-reason", "dataAbsentReason"),
+        _concept("value-concept", "valueCodeableConcept"),
+        _concept("component-code", "component.code"),
+        _concept("component-value-concept", "component.valueCodeableConcept"),
+        _concept("component-data-absent-reason", "component.dataAbsentReason"),
+        replace(_concept("combo-code"), paths=("code", "component.code")),
+        *_PATIENT,
+        _reference("based-on", "basedOn", "ServiceRequest", "CarePlan"),
+        _reference("part-of", "partOf", "Procedure"),
+        _reference("derived-from", "derivedFrom", "QuestionnaireResponse", "Observation"),
+        _reference("has-member", "hasMember", "Observation", "QuestionnaireResponse"),
+        _reference("focus", None, "Patient", "ServiceRequest"),
+        _reference("performer", None, *_ORGANISED, "Patient"),
+        _ENCOUNTER,
+        _date("date", "effectiveDateTime", "effectivePeriod", "effectiveInstant", main=True),
+        _date("value-date", "valueDateTime", "valuePeriod"),
+        _string("value-string", "valueString", "valueCodeableConcept.text"),
+        _quantity("value-quantity", "valueQuantity", indexed=True),
+        _quantity("component-value-quantity", "component.valueQuantity"),
+        _quantity("combo-value-quantity", "valueQuantity", "component.valueQuantity"),
     ),
-    "QuestionnaireResponse": ("in-progress", "completed", "amended", "entered-in-error", "stopped"),
-    "CarePlan": ("draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"),
+    "QuestionnaireResponse": (
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}questionnaire-answers-status"),
+        _canonical("questionnaire", "questionnaire", "Questionnaire"),
+        *_PATIENT,
+        _reference("author", None, *_ORGANISED, "Patient"),
+        _reference("source", None, *_PERSON),
+        _reference("based-on", "basedOn", "ServiceRequest", "CarePlan"),
+        _reference("part-of", "partOf", "Observation"),
+        _ENCOUNTER,
+        _date("authored", main=True),
+    ),
+    "CarePlan": (
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}request-status"),
+        _code("intent", f"{_FHIR}request-intent"),
+        _concept("category"),
+        _concept("activity-code", "activity.detail.code"),
+        *_PATIENT,
+        _reference("based-on", "basedOn", "CarePlan"),
+        _reference("part-of", "partOf", "CarePlan"),
+        _reference("replaces", None, "CarePlan"),
+        _reference("condition", "addresses", "Condition"),
+        _reference("activity-reference", "activity.reference", "Task", "Appointment", "ServiceRequest"),
+        _reference("performer", "activity.detail.performer", *_PARTY),
+        _ENCOUNTER,
+        *_PROTOCOL,
+        _date("date", "period", main=True),
+        _date("activity-date", "activity.detail.scheduledPeriod"),
+    ),
+    "Condition": (
+        _IDENTIFIER,
+        _concept("code"),
+        _concept("category"),
+        _concept("severity"),
+        _concept("body-site", "bodySite"),
+        _concept("stage", "stage.summary"),
+        _concept("evidence", "evidence.code"),
+        _concept("clinical-status", "clinicalStatus"),
+        _concept("verification-status", "verificationStatus"),
+        *_PATIENT,
+        _reference("asserter", None, *_PERSON),
+        _reference("evidence-detail", "evidence.detail", "Observation", "QuestionnaireResponse"),
+        _ENCOUNTER,
+        _date("recorded-date", "recordedDate", main=True),
+        _date("onset-date", "onsetDateTime", "onsetPeriod"),
+        _date("abatement-date", "abatementDateTime", "abatementPeriod"),
+        _string("onset-info", "onsetString"),
+        _string("abatement-string", "abatementString"),
+    ),
     "Appointment": (
-        "proposed",
-        "pending",
-        "booked",
-        "arrived",
-        "fulfilled",
-        "cancelled",
-        "noshow",
-        "entered-in-error",
-        "checked-in",
-        "waitlist",
+        _IDENTIFIER,
+        _code("status", f"{_FHIR}appointmentstatus"),
+        _code("part-status", f"{_FHIR}participationstatus", "participant.status"),
+        _concept("appointment-type", "appointmentType"),
+        _concept("service-category", "serviceCategory"),
+        _concept("service-type", "serviceType"),
+        _concept("specialty"),
+        _concept("reason-code", "reasonCode"),
+        _reference("actor", "participant.actor", "HealthcareService", *_PERSON, "Location"),
+        _reference("patient", "participant.actor", "Patient", rows="actor"),
+        _reference("practitioner", "participant.actor", "Practitioner", rows="actor"),
+        _reference("location", "participant.actor", "Location", rows="actor"),
+        _reference("based-on", "basedOn", "ServiceRequest"),
+        _reference("reason-reference", "reasonReference", "Condition", "Observation"),
+        _reference("supporting-info", "supportingInformation", "ServiceRequest", "Observation", "Condition"),
+        _reference("slot", None, "Slot"),
+        _date("date", "start", main=True),
     ),
-    "Questionnaire": ("draft", "active", "retired", "unknown"),
-    "PlanDefinition": ("draft", "active", "retired", "unknown"),
+    "Patient": (
+        _IDENTIFIER,
+        _ACTIVE,
+        *_NAMES,
+        *_ADDRESS,
+        *_TELECOM,
+        _GENDER,
+        _concept("language", "communication.language"),
+        _reference("general-practitioner", "generalPractitioner", *_ORGANISED),
+        _reference("organization", "managingOrganization", "Organization"),
+        _reference("link", "link.other", "Patient"),
+        _date("birthdate", "birthDate"),
+        _date("death-date", "deceasedDateTime"),
+    ),
+    "Practitioner": (
+        _IDENTIFIER,
+        _ACTIVE,
+        *_NAMES,
+        *_ADDRESS,
+        *_TELECOM,
+        _GENDER,
+        _concept("communication"),
+    ),
+    "PractitionerRole": (
+        _IDENTIFIER,
+        _ACTIVE,
+        *_TELECOM,
+        _concept("role", "code"),
+        _concept("specialty"),
+        _reference("organization", None, "Organization"),
+        _reference("practitioner", None, "Practitioner"),
+        _reference("service", "healthcareService", "HealthcareService"),
+        _reference("location", None, "Location"),
+        _reference("endpoint", None, "Endpoint"),
+        _date("date", "period"),
+    ),
+    "Organization": (
+        _IDENTIFIER,
+        _ACTIVE,
+        _string("name", "name", "alias"),
+        *_ADDRESS,
+        _concept("type"),
+        _reference("partof", "partOf", "Organization"),
+        _reference("endpoint", None, "Endpoint"),
+    ),
+    "HealthcareService": (
+        _IDENTIFIER,
+        _ACTIVE,
+        _string("name"),
+        _concept("service-category", "category"),
+        _concept("service-type", "type"),
+        _concept("specialty"),
+        _concept("program"),
+        _concept("characteristic"),
+        _reference("organization", "providedBy", "Organization"),
+        _reference("location", None, "Location"),
+        _reference("coverage-area", "coverageArea", "Location"),
+        _reference("endpoint", None, "Endpoint"),
+    ),
+    "Questionnaire": (
+        _IDENTIFIER,
+        *_DEFINITION,
+        _date("effective", "effectivePeriod"),
+        _coding("code", "item.code"),
+        _uri("definition", "item.definition"),
+        _code("subject-type", f"{_FHIR}resource-types", "subjectType"),
+    ),
+    "PlanDefinition": (
+        _IDENTIFIER,
+        *_DEFINITION,
+        _date("effective", "effectivePeriod"),
+        _concept("topic"),
+        _concept("type"),
+        _canonical("definition", "action.definitionCanonical", "PlanDefinition", "Questionnaire"),
+    ),
+    "OperationDefinition": (
+        *_DEFINITION,
+        _code("code"),
+        _code("kind", f"{_FHIR}operation-kind"),
+        _code("type", _BOOLEAN),
+        _code("system", _BOOLEAN),
+        _code("instance", _BOOLEAN),
+        _canonical("base", "base", "OperationDefinition"),
+    ),
+    "CodeSystem": (
+        _IDENTIFIER,
+        *_DEFINITION,
+        _code("code", path="concept.code"),
+        _code("content-mode", f"{_FHIR}codesystem-content-mode", "content"),
+        _code("language", "urn:ietf:bcp:47", "concept.designation.language"),
+        _uri("system", "url"),
+        _canonical("supplements", "supplements", "CodeSystem"),
+    ),
+    "ValueSet": (
+        _IDENTIFIER,
+        *_DEFINITION,
+        replace(_code("code"), paths=("expansion.contains.code", "compose.include.concept.code")),
+        _uri("expansion", "expansion.identifier"),
+        _uri("reference", "compose.include.system"),
+    ),
+    "StructureDefinition": (
+        _IDENTIFIER,
+        *_DEFINITION,
+        _code("abstract", _BOOLEAN),
+        _canonical("base", "baseDefinition", "StructureDefinition"),
+        _code("derivation", f"{_FHIR}type-derivation-rule"),
+        _code("experimental", _BOOLEAN),
+        _code("ext-context", f"{_FHIR}extension-context-type", "context.type"),
+        _coding("keyword"),
+        replace(_code("path"), paths=("snapshot.element.path", "differential.element.path")),
+        replace(_code("base-path"), paths=("snapshot.element.base.path", "differential.element.base.path")),
+        _canonical("valueset", "snapshot.element.binding.valueSet", "ValueSet"),
+        _code("kind", f"{_FHIR}structure-definition-kind"),
+        _uri("type"),
+    ),
+    "Provenance": (
+        _reference("target", None, "ServiceRequest", "Task", "Communication", "Observation", "CarePlan", "Patient"),
+        _reference("patient", "target", "Patient", rows="target"),
+        _reference("agent", "agent.who", *_ORGANISED, "Patient"),
+        _reference("entity", "entity.what", "ServiceRequest", "Observation", "QuestionnaireResponse"),
+        _concept("agent-type", "agent.type"),
+        _concept("agent-role", "agent.role"),
+        _date("recorded", main=True),
+        _date("when", "occurredDateTime"),
+    ),
+    "AuditEvent": (
+        _code("action", f"{_FHIR}audit-event-action"),
+        _code("outcome", f"{_FHIR}audit-event-outcome"),
+        _coding("type"),
+        _coding("subtype"),
+        _coding("entity-type", "entity.type"),
+        _coding("entity-role", "entity.role"),
+        _concept("agent-role", "agent.role"),
+        _code("altid", path="agent.altId"),
+        _code("site", path="source.site"),
+        _string("agent-name", "agent.name"),
+        _string("entity-name", "entity.name"),
+        _string("address", "agent.network.address"),
+        _uri("policy", "agent.policy"),
+        _reference("agent", "agent.who", *_ORGANISED, "Patient"),
+        _reference("entity", "entity.what", *_ORDER, "Communication", "Observation", "Patient"),
+        # R4 also means a patient who acts; none does here.
+        _reference("patient", "entity.what", "Patient", rows="entity"),
+        _reference("source", "source.observer", *_ORGANISED),
+        _date("date", "recorded", main=True),
+    ),
+}
+
+_OF_ALL = (
+    _coding("_tag", "meta.tag"),
+    _coding("_security", "meta.security"),
+    _uri("_profile", "meta.profile"),
+    _uri("_source", "meta.source"),
+)
+"""What every type has, beside `_id` and `_lastUpdated`, which are columns."""
+
+
+def _of(type_: str, parameters: Iterable[SearchParameter]) -> dict[str, SearchParameter]:
+    return {parameter.name: replace(parameter, type=type_) for parameter in parameters}
+
+
+BY_TYPE: dict[str, dict[str, SearchParameter]] = {
+    type_: _of(type_, (*parameters, *_OF_ALL)) for type_, parameters in _TABLE.items()
+}
+"""type → name → parameter"""
+
+PARAMETERS: tuple[SearchParameter, ...] = tuple(p for parameters in BY_TYPE.values() for p in parameters.values())
+
+STATUSES: dict[str, tuple[str, ...]] = {
+    type_: tuple(codes.split())
+    for type_, codes in {
+        "Task": "draft requested received accepted rejected ready cancelled in-progress on-hold failed completed"
+        " entered-in-error",
+        "ServiceRequest": "draft active on-hold revoked completed entered-in-error unknown",
+        "Communication": "preparation in-progress not-done on-hold stopped completed entered-in-error unknown",
+        "Observation": "registered preliminary final amended corrected cancelled entered-in-error unknown",
+        "QuestionnaireResponse": "in-progress completed amended entered-in-error stopped",
+        "CarePlan": "draft active on-hold revoked completed entered-in-error unknown",
+        "Appointment": "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in"
+        " waitlist",
+        "Questionnaire": "draft active retired unknown",
+        "PlanDefinition": "draft active retired unknown",
+        "OperationDefinition": "draft active retired unknown",
+        "CodeSystem": "draft active retired unknown",
+        "ValueSet": "draft active retired unknown",
+        "StructureDefinition": "draft active retired unknown",
+    }.items()
 }
 """The required value sets of `status`. An index row is keyed by status, so a search without one asks for each of these.
 Types that are not here have none, and '' in their rows."""

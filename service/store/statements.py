@@ -164,10 +164,12 @@ ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 REPLACE: LiteralString = """
 WITH wanted AS (
     SELECT * FROM unnest(%(types)b::text[], %(ids)b::text[], %(expected)b::int[], %(referrals)b::text[],
-                         %(bodies)b::text[]) AS w (type, id, expected, referral_id, body)
+                         %(bodies)b::text[], %(froms)b::text[], %(untils)b::text[])
+         AS w (type, id, expected, referral_id, body, dated_from, dated_until)
 ), old AS MATERIALIZED (
     SELECT r.type, r.id, r.version, r.last_updated, r.referral_id, r.body,
-           w.body AS new_body, coalesce(w.referral_id, r.referral_id) AS new_referral_id
+           w.body AS new_body, coalesce(w.referral_id, r.referral_id) AS new_referral_id,
+           w.dated_from::timestamptz, w.dated_until::timestamptz
     FROM wanted w JOIN resource r ON r.type = w.type AND r.id = w.id
     WHERE r.version = w.expected AND r.last_updated <= %(stamp)s
     FOR UPDATE OF r
@@ -176,19 +178,22 @@ WITH wanted AS (
     SELECT type, id, version, last_updated, referral_id, body FROM old
 ), no_longer_found_by AS (
     DELETE FROM search_value s USING old WHERE s.type = old.type AND s.id = old.id
+), no_longer_measured AS (
+    DELETE FROM measured m USING old WHERE old.type = 'Observation' AND m.type = old.type AND m.id = old.id
 )
 UPDATE resource r
-SET version = old.version + 1, last_updated = %(stamp)s, body = old.new_body, referral_id = old.new_referral_id
+SET version = old.version + 1, last_updated = %(stamp)s, body = old.new_body, referral_id = old.new_referral_id,
+    dated_from = old.dated_from, dated_until = old.dated_until
 FROM old WHERE r.type = old.type AND r.id = old.id
 RETURNING r.type, r.id
 """
 
 _ADDING: dict[str, LiteralString] = {
     "created": """
-        INSERT INTO resource (type, id, version, last_updated, referral_id, body)
-        SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body
-        FROM unnest(%(types)b::text[], %(ids)b::text[], %(referrals)b::text[], %(bodies)b::text[])
-             AS w (type, id, referral_id, body)
+        INSERT INTO resource (type, id, version, last_updated, referral_id, body, dated_from, dated_until)
+        SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body, w.dated_from::timestamptz, w.dated_until::timestamptz
+        FROM unnest(%(types)b::text[], %(ids)b::text[], %(referrals)b::text[], %(bodies)b::text[], %(froms)b::text[],
+                    %(untils)b::text[]) AS w (type, id, referral_id, body, dated_from, dated_until)
         ON CONFLICT DO NOTHING
         RETURNING type, id
     """,
@@ -201,6 +206,12 @@ _ADDING: dict[str, LiteralString] = {
         SELECT w.type, w.param, w.value, w.status, %(stamp)s, w.id
         FROM unnest(%(index_types)b::text[], %(index_params)b::text[], %(index_values)b::text[],
                     %(index_statuses)b::text[], %(index_ids)b::text[]) AS w (type, param, value, status, id)
+    """,
+    "measured": """
+        INSERT INTO measured (type, param, value, id)
+        SELECT w.type, w.param, w.value::numeric, w.id
+        FROM unnest(%(measured_types)b::text[], %(measured_params)b::text[], %(measured_values)b::text[],
+                    %(measured_ids)b::text[]) AS w (type, param, value, id)
     """,
     "told": """
         INSERT INTO journal (referral_id, at, actor, event, detail)

@@ -6,11 +6,12 @@ from typing import Any, LiteralString
 
 from fhir_mappings.records import Reference
 from service.store import server_state, statements
+from service.store.asked import Clause, SearchQuery
 from service.store.connections import Connections, Row
 from service.store.histories import HistoryPage, HistoryQuery, count_of, statement_of
 from service.store.histories import page_of as page_of_history
+from service.store.includes import MAX_INCLUDES, MAX_ROUNDS, includes_of
 from service.store.index_values import digest, indexed
-from service.store.query import SearchQuery
 from service.store.records import (
     OPEN_STATES,
     AbsenceRow,
@@ -25,7 +26,7 @@ from service.store.records import (
     Surroundings,
     Watermark,
 )
-from service.store.search import SETTLED_UNTIL, includes_of, page_of, statement_for
+from service.store.search import NARROW, SETTLED_UNTIL, count_for, page_of, probe_of, statement_for
 from service.store.text_arrays import Texts
 
 
@@ -94,23 +95,54 @@ class View:
         Filtered or sorted by `_lastUpdated`, it shows only what can no longer be overtaken by a write transaction that
         is still open, so that a poller who goes on from the last stamp it saw misses nothing.
         """
-        statement = statement_for(query)
-        if query.by_last_updated:
-            # By itself and first: what is settled must be known before the rows are looked at.
-            ((statement.parameters["settled"],),) = self._rows(SETTLED_UNTIL, {})
-        rows = self._rows(statement.sql, statement.parameters)
+        # By itself and first: what is settled must be known before the rows are looked at.
+        settled = {"settled": self._rows(SETTLED_UNTIL, {})[0][0]} if query.by_last_updated else {}
+        narrow = self._narrow(query)
         if query.count == 0:
-            return Page((), total=rows[0][0])
-        matches, token = page_of(query, rows)
-        wanted = includes_of(query, matches)
-        if wanted is None:
-            return Page(matches, next=token)
-        found = {
-            stored.reference: stored for stored in (Stored(*row) for row in self._rows(wanted.sql, wanted.parameters))
-        }
-        for stored in matches:
-            found.pop(stored.reference, None)
-        return Page(matches, tuple(found.values()), token)
+            return Page((), total=self._counted(query, narrow, settled))
+        statement = statement_for(query, narrow)
+        matches, token = page_of(query, self._rows(statement.sql, statement.parameters | settled))
+        total = None
+        if query.total:
+            total = self._counted(query, narrow, settled)
+        elif query.total is None and query.page is None and token is None:
+            total = len(matches)
+        includes, cut = self._included(query, matches)
+        return Page(matches, includes, token, total, includes_cut=cut)
+
+    def _narrow(self, query: SearchQuery) -> Clause | None:
+        """The clause of a search whose finds are few enough to be gathered, if it needs one."""
+        probe = probe_of(query)
+        if probe is None:
+            return None
+        statement, clauses = probe
+        (counts,) = self._rows(statement.sql, statement.parameters)
+        least, clause = min(zip(counts, clauses, strict=True), key=lambda counted: counted[0])
+        return clause if least <= NARROW else None
+
+    def _counted(self, query: SearchQuery, narrow: Clause | None, settled: Mapping[str, Any]) -> int:
+        statement = count_for(query, narrow)
+        ((total,),) = self._rows(statement.sql, {**statement.parameters, **settled})
+        return int(total)
+
+    def _included(self, query: SearchQuery, matches: Sequence[Stored]) -> tuple[tuple[Stored, ...], bool]:
+        """What the includes ask for besides the matches, each once, and whether there was more."""
+        shown = {(stored.type, stored.id) for stored in matches}
+        included: dict[tuple[str, str], Stored] = {}
+        last: Iterable[tuple[str, str]] = tuple(shown)
+        for turn in range(MAX_ROUNDS):
+            wanted = includes_of(query, last, iterating=turn > 0)
+            if wanted is None:
+                break
+            found = [Stored(*row) for row in self._rows(wanted.sql, wanted.parameters)]
+            new = {(s.type, s.id): s for s in found if (s.type, s.id) not in shown and (s.type, s.id) not in included}
+            included |= new
+            if len(found) > MAX_INCLUDES or len(included) > MAX_INCLUDES:
+                return tuple(included.values())[:MAX_INCLUDES], True
+            last = tuple(new)
+        else:
+            return tuple(included.values()), bool(last)
+        return tuple(included.values()), False
 
     def referral(self, referral_id: str) -> ReferralRow | None:
         """A referral's row."""

@@ -67,10 +67,15 @@ def check_media() -> None:
             raise UnsupportedMediaType
     wanted = request.args.get("_format")
     if wanted is not None:
-        # an unescaped + arrives as a space
-        if wanted.split(";")[0].strip().replace(" ", "+") not in (*FHIR_JSON, "json", "text/json"):
-            raise NotAcceptable
+        check_format(wanted)
     elif not _allows_json(request.headers.get("Accept", "")):
+        raise NotAcceptable
+
+
+def check_format(wanted: str) -> None:
+    """406 for a `_format` that is not JSON."""
+    # an unescaped + arrives as a space
+    if wanted.partition(";")[0].strip().replace(" ", "+") not in (*FHIR_JSON, "json", "text/json"):
         raise NotAcceptable
 
 

@@ -5,13 +5,17 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 
 from fhir_mappings.bundle import searchset
-from fhir_mappings.issues import Issue, IssueCode, Severity, to_operation_outcome
+from fhir_mappings.issues import Issue, IssueCode, Severity, error, to_operation_outcome
 from fhir_mappings.strict_json import dump
+from fhir_mappings.subset import summarised, with_elements
 from service.referral.refusal import Kind, Refusal
-from service.store.query import SearchQuery, parse_query
-from service.store.records import Page
+from service.store.asked import SearchQuery
+from service.store.includes import MAX_INCLUDES
+from service.store.query import parse_query
+from service.store.records import Page, Stored, TooCostly
 from service.web import replies
-from service.web.requests_in import base_url, house, is_strict
+from service.web.pretty import indented
+from service.web.requests_in import base_url, check_format, house, is_strict
 from service.web.rest import known_type
 
 blueprint = Blueprint("search", __name__, url_prefix="/fhir")
@@ -32,23 +36,49 @@ def by_post(type_: str) -> Response:
 def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
     known_type(type_)
     query = parse_query(type_, parameters, strict=is_strict(), own_base=base_url())
-    if isinstance(query, list):
-        raise Refusal(Kind.UNREADABLE, query)
-    return replies.fhir(_bundle(query, house().store.view().search(query)))
+    issues = query if isinstance(query, list) else []
+    pretty = dict(parameters).get("_pretty", "false")
+    if pretty not in ("true", "false"):
+        issues = [*issues, _cannot(IssueCode.VALUE, "'_pretty' takes true or false.")]
+    if issues or isinstance(query, list):
+        raise Refusal(Kind.UNREADABLE, issues)
+    if "_format" in request.form:
+        check_format(request.form["_format"])
+    try:
+        page = house().store.view().search(query)
+    except TooCostly as problem:
+        asked = "The search takes too long; ask for less: a patient, a focus, an identifier, a date or a code."
+        raise Refusal(Kind.UNREADABLE, [_cannot(IssueCode.TOO_COSTLY, asked)]) from problem
+    answer = _bundle(query, page)
+    return replies.fhir(indented(answer) if pretty == "true" else answer)
 
 
 def _bundle(query: SearchQuery, page: Page) -> str:
     base = base_url()
     here = f"{base}/{query.type}"
-    entries = [(f"{base}/{s.type}/{s.id}", s.body, "match") for s in page.matches]
-    entries += [(f"{base}/{s.type}/{s.id}", s.body, "include") for s in page.includes]
-    if query.ignored:
-        told = dump(to_operation_outcome([_ignored(name) for name in query.ignored]))
-        entries.append(("", told, "outcome"))
-    used = [(name, value) for name, value in query.used if name != "_page"]
+    entries = [(f"{base}/{s.type}/{s.id}", _shown(query, s, with_all=False), "match") for s in page.matches]
+    entries += [(f"{base}/{s.type}/{s.id}", _shown(query, s, with_all=True), "include") for s in page.includes]
+    told = [_ignored(name) for name in query.ignored]
+    if page.includes_cut:
+        told.append(_CUT)
+    if told:
+        entries.append(("", dump(to_operation_outcome(told)), "outcome"))
     self_url = f"{here}?{urlencode(query.used)}" if query.used else here
-    next_url = f"{here}?{urlencode([*used, ('_page', page.next)])}" if page.next else None
+    next_url = f"{here}?{urlencode([*query.used, ('_page', page.next)])}" if page.next else None
     return searchset(self_url, entries, page.total, next_url)
+
+
+def _shown(query: SearchQuery, stored: Stored, *, with_all: bool) -> str:
+    """The resource as `_summary` and `_elements` ask for it; `with_all`: `_elements` is not about it."""
+    if query.elements and not with_all:
+        return dump(with_elements(stored.content, query.elements))
+    if query.summary != "false":
+        return dump(summarised(stored.content, query.summary))
+    return stored.body
+
+
+def _cannot(code: IssueCode, diagnostics: str) -> Issue:
+    return error(code, None, "Sökningen kan inte utföras som den är skriven.", diagnostics)
 
 
 def _ignored(name: str) -> Issue:
@@ -58,3 +88,11 @@ def _ignored(name: str) -> Issue:
         f"Sökparametern {name} finns inte och har inte använts.",
         f"unknown search parameter {name!r} was ignored",
     )
+
+
+_CUT = Issue(
+    Severity.WARNING,
+    IssueCode.TOO_COSTLY,
+    "Det som hör till träffarna är mer än vad som visas på en sida. Sök det för sig.",
+    f"more than {MAX_INCLUDES} resources are to be included on this page, and not all are; search for them apart",
+)

@@ -7,8 +7,9 @@ import pytest
 
 from service.store.connections import READER, Connections
 from service.store.database import Store
+from service.store.includes import includes_of
 from service.store.moments import instant
-from service.store.search import includes_of, page_of, statement_for
+from service.store.search import page_of, statement_for
 from tests.store.examples import HSA, NOW, ORGANISATION, query
 
 _FILL = """
@@ -86,7 +87,7 @@ def test_the_work_list_and_the_reply_poll_cost_the_same_over_1_000_and_100_000_r
             with reader.connection() as connection:
                 matches, _ = page_of(asked, connection.execute(statement.sql, values).fetchall())
             assert len(matches) == asked.count
-            if included := includes_of(asked, matches):
+            if included := includes_of(asked, [(found.type, found.id) for found in matches]):
                 pages.append(_pages_read(_explain(reader, included.sql, included.parameters)))
         cost[last] = pages
     # A deeper index costs a page or two for each row that is fetched by its key, and nothing else.
