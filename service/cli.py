@@ -1,4 +1,4 @@
-"""The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `team`, `stand-in`, `demo`."""
+"""The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `publish`, `team`, `stand-in`, `demo`."""
 
 import contextlib
 import os
@@ -122,10 +122,11 @@ def _is_loopback(host: str) -> bool:
 
 @main.command()
 def worker() -> None:
-    """Run the background worker: deliveries, collection and timers."""
+    """Run the background worker: deliveries, collection, timers, notifications."""
     from service import logs
     from service.app import make_house
     from service.exchange.external import external_server
+    from service.exchange.notify import notifier_of
     from service.exchange.worker import Duties, run_worker
     from service.referral.journey.timers import run_timers
 
@@ -145,6 +146,7 @@ def worker() -> None:
             collector.deliverer if collector else None,
             collector=collector,
             collect_every=settings.collect_seconds,
+            notifier=notifier_of(settings, house),
         )
     )
 
@@ -196,6 +198,30 @@ def pack_check(path: str | None) -> None:
     click.echo(f"{report.pack}: {report.cases} cases, {'sound' if report.sound else 'NOT sound'}")
     if not report.sound:
         sys.exit(1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+def publish(directory: Path) -> None:
+    """Write what describes us (profiles, code systems, forms, rules …) as an npm-style FHIR package into DIRECTORY."""
+    from fhir_mappings.terminology import Canonical
+    from service.definitions.package import as_text, examples_in, package_files, package_name, tarball
+    from service.definitions.published import definitions
+    from service.packs.loading import folder_of, load
+    from service.web.capability import capability_of
+
+    settings = Settings.from_env()
+    pack, canonical = load(settings.pack), Canonical(settings.canonical_base)
+    described = [*definitions(pack, canonical), capability_of(canonical)]
+    files = package_files(pack, canonical, described, examples_in(folder_of(settings.pack)))
+    if (directory / "package").exists():
+        raise click.ClickException(f"{directory / 'package'} is there already; nothing is overwritten")
+    for path, content in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(as_text(content), encoding="utf-8")
+    packed = directory / f"{package_name(pack)}-{pack.version}.tgz"
+    packed.write_bytes(tarball(files))
+    click.echo(f"{packed}: {len(files)} files")
 
 
 @main.group()

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,6 +23,8 @@ from procrastinate.jobs import Status
 
 from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer
+from service.exchange.notify import Notifier
+from service.exchange.notify_jobs import LANES, add_tasks
 from service.exchange.reconcile import reconcile
 from service.exchange.translate import REFERRAL_TYPES
 from service.store.records import StoreUnavailable
@@ -74,6 +77,14 @@ class Duties:
     """None: nothing is collected."""
     collect_every: int = 10
     """Seconds, 1 to 60."""
+    notifier: Notifier | None = None
+    """None: no subscriber is told anything."""
+
+    @property
+    def at_once(self) -> int:
+        """Jobs that run at the same time."""
+        lanes = LANES + 1 if self.notifier is not None else 0
+        return self.concurrency + (self.collector is not None) + lanes
 
 
 def lock_of(referral_id: str) -> str:
@@ -130,6 +141,8 @@ def create_app(duties: Duties, stopping: Callable[[], bool] = lambda: False) -> 
     if collector is not None:
         app.periodic(cron=every(duties.collect_every))(collect)
         app.periodic(cron=_RECONCILE_AT)(reconcile_all)
+    if duties.notifier is not None:
+        add_tasks(app, duties.notifier)
     return app
 
 
@@ -215,6 +228,8 @@ class BackgroundWorker:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
+        # A thread for every job: by itself the loop has a few more than processors, and jobs mostly wait for others.
+        self._loop.set_default_executor(ThreadPoolExecutor(self.duties.at_once + 2))
         with _signals(self._loop, self.stop):
             while not self._stopping.is_set():
                 self._task = asyncio.create_task(self._work())
@@ -232,7 +247,7 @@ class BackgroundWorker:
                 if self.duties.deliverer is not None:
                     await asyncio.to_thread(partial(find_undelivered, self.duties.deliverer, self.duties.clock()))
                 await app.run_worker_async(
-                    concurrency=self.duties.concurrency + (self.duties.collector is not None),
+                    concurrency=self.duties.at_once,
                     install_signal_handlers=False,
                     delete_jobs="always",  # what went wrong stands in the exchange's state and in the log
                     shutdown_graceful_timeout=_STOP_WITHIN,

@@ -20,6 +20,7 @@ from fhir_mappings.issues import Issue
 from service.access.caller import HEADER, read_caller
 from service.store.database import Store
 from service.store.records import ExchangeFigures, StoreUnavailable, Watermark
+from service.store.subscription_records import SubscriptionFigures
 
 REQUEST_ID = "X-Request-Id"
 
@@ -72,6 +73,7 @@ class _Queue(Collector):
             exchange = self.store.view().exchange_figures()
             watermarks = self.store.view().watermarks()
             server = self.store.view().external_server()
+            subscriptions = self.store.subscriptions.figures()
         except StoreUnavailable:
             yield GaugeMetricFamily("sluss_up", "1 when the database answers", 0)
             return
@@ -87,6 +89,7 @@ class _Queue(Collector):
         yield GaugeMetricFamily("sluss_dead_letters", "Referrals whose delivery needs a person", figures.dead_letters)
         yield from _exchange(exchange, now)
         yield from _collection(exchange, watermarks)
+        yield from _subscriptions(subscriptions, now)
         yield GaugeMetricFamily(
             "sluss_external_server_down_seconds", "Time that it has not answered", _age(server.down_since, now)
         )
@@ -127,6 +130,20 @@ def _collection(figures: ExchangeFigures, watermarks: Sequence[Watermark]) -> It
         if mark.watermark:
             reached.add_metric([mark.type], mark.watermark.timestamp())
     yield reached
+
+
+def _subscriptions(figures: SubscriptionFigures, now: datetime) -> Iterator[GaugeMetricFamily]:
+    """Who is told of what happens here, and what they have not taken yet."""
+    by_status = GaugeMetricFamily("sluss_subscriptions", "Subscriptions that others have here", labels=["status"])
+    by_status.add_metric(["requested"], figures.requested)
+    by_status.add_metric(["active"], figures.active)
+    by_status.add_metric(["error"], figures.in_error)
+    by_status.add_metric(["off"], figures.off)
+    yield by_status
+    yield GaugeMetricFamily("sluss_events_waiting", "Events that no endpoint has taken yet", figures.waiting)
+    yield GaugeMetricFamily(
+        "sluss_events_oldest_waiting_seconds", "Age of the oldest of them", _age(figures.oldest_waiting, now)
+    )
 
 
 def _age(since: datetime | None, now: datetime) -> float:
