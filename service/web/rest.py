@@ -73,6 +73,7 @@ def create(type_: str) -> Response:
     make = _CREATE.get(type_)
     if make is None:
         raise MethodNotAllowed
+    _raise_condition_in_address()
     return make(read_resource(type_))
 
 
@@ -194,6 +195,9 @@ _UPDATE: Mapping[str, Callable[[Body], Response]] = {
     "QuestionnaireResponse": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
 }
 
+_GENERAL = frozenset(("_format", "_pretty", "_summary", "_elements"))
+"""Parameters of every interaction: https://hl7.org/fhir/R4/http.html#parameters"""
+
 CREATABLE = frozenset(_CREATE)
 UPDATABLE = frozenset(_UPDATE)
 
@@ -229,6 +233,24 @@ def methods_of(path: str) -> list[str] | None:
         case [type_, _]:
             return ["GET", "HEAD", *(["PUT"] if type_ in UPDATABLE else [])]
     return ["GET", "HEAD"]
+
+
+def _raise_condition_in_address() -> None:
+    """`POST /Type?identifier=…` means a conditional create to some clients (fhirpy): taken as a create, it would double
+    what is there without a word.
+    """
+    found = [name for name in request.args if name not in _GENERAL]
+    if found:
+        told = [
+            error(
+                IssueCode.NOT_SUPPORTED,
+                f"http.{name}",
+                "Villkor för att skapa en resurs anges i huvudet If-None-Exist, inte i adressen.",
+                f"the query parameter {name!r} has no meaning in a create; a condition goes into If-None-Exist",
+            )
+            for name in found
+        ]
+        raise Refusal(Kind.UNREADABLE, told)
 
 
 def _raise_unreadable(body: Body) -> None:

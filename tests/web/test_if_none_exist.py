@@ -117,3 +117,19 @@ def test_a_caller_learns_nothing_by_asking_for_another_organisation(sluss: Sluss
     _post(sluss, "R-1", BY_NUMBER)
     answer = sluss.acting(f"referrer {OTHER}").post("/fhir/ServiceRequest", single("R-2"), {"If-None-Exist": BY_NUMBER})
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("type_", ["ServiceRequest", "Communication", "Observation", "Task"])
+def test_a_condition_in_the_address_is_400_and_nothing_is_made(sluss: Sluss, rows: Rows, type_: str) -> None:
+    before = rows()
+    body = single("R-1") if type_ == "ServiceRequest" else {"resourceType": type_}
+    answer = sluss.post(f"/fhir/{type_}?{BY_NUMBER}", body)
+    assert answer.status_code == 400
+    assert issues(answer)[0]["expression"] == ["http.identifier"]
+    assert "If-None-Exist" in issues(answer)[0]["diagnostics"]
+    assert rows() == before
+
+
+def test_how_an_answer_looks_may_be_said_in_the_address(sluss: Sluss) -> None:
+    answer = sluss.post("/fhir/ServiceRequest?_format=json&_pretty=true", single("R-1"))
+    assert answer.status_code == 201
