@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=30)
 """How far behind what was seen the next look begins. What commits later still is found by the reconciliation."""
-_PAGE_SIZE = 100
-_MOST_PAGES = 5
+_PAGE_SIZE = 200
+_MOST_PAGES = 3
 """Of one type in one look; what is left comes with the next one."""
 
 
