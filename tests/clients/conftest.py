@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from fhir_mappings.records import Json
 from service.store.database import Store
 from tests.clients.foreign import Foreign, Process, on_java, on_node, started
 from tests.clients.python import FhirClientPy, FhirPy
 from tests.clients.roles import Client
 from tests.journeys.conftest import Client as Plain
+from tests.journeys.referrals import UNIT, alone
 from tests.web.served import Served, new_database, served
 
 Acting = Callable[[str, str], Client]
@@ -58,3 +60,15 @@ def acting(sluss: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def plain(sluss: Served) -> Plainly:
     """Somebody whose client is of no interest to the test."""
     return lambda caller: Plain(sluss.url, caller)
+
+
+@pytest.fixture
+def task(plain: Plainly, request: pytest.FixtureRequest) -> Iterator[Json]:
+    """That of a referral of the test's own, which is taken back at the end."""
+    referrer = plain(f"referrer {UNIT}")
+    sent = referrer.post("/fhir/ServiceRequest", alone(request.node.name, "sleep"))
+    assert sent.status_code == 201, sent.text
+    order = f"ServiceRequest/{sent.json()['id']}"
+    yield referrer.search("Task", focus=order)[0]
+    taken_back = referrer.put(order, {**referrer.read(order), "status": "revoked"})
+    assert taken_back.status_code == 200, taken_back.text

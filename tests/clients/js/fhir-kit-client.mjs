@@ -37,7 +37,6 @@ await obey(
         const stored = await client.create({ resourceType: resource.resourceType, body: resource });
         return Client.httpFor(stored).response.headers.get("Sluss-Verdict");
       },
-      smart: () => client.smartAuthMetadata(),
     };
   },
   (error) => error.response?.data,

@@ -23,7 +23,6 @@ await obey(
       create: ({ resource }) => medplum.createResource(resource),
       conditionalCreate: ({ resource, query }) => medplum.createResourceIfNoneExist(resource, query),
       update: ({ resource, version }) => medplum.updateResource(resource, { headers: ifMatch(version) }),
-      upsert: ({ resource, query }) => medplum.upsertResource(resource, query),
       patch: ({ type, id, operations, version }) =>
         medplum.patchResource(type, id, operations, { headers: ifMatch(version) }),
       transaction: ({ bundle }) => medplum.executeBatch(bundle),
