@@ -17,16 +17,25 @@ COMMON = (("_id", "token"), ("_lastUpdated", "date"))
 def capability_statement(canonical: Canonical, base: str) -> Json:
     """What this server does, for the base that clients see."""
     return {
+        **capability_of(canonical),
+        "kind": "instance",
+        "implementation": {"description": "Sluss", "url": base},
+    }
+
+
+def capability_of(canonical: Canonical) -> Json:
+    """What any server of this version does, wherever it stands."""
+    return {
         "resourceType": "CapabilityStatement",
+        "id": "sluss",
         "url": f"{canonical.base}/CapabilityStatement/sluss",
         "version": SOFTWARE_VERSION,
         "name": "Sluss",
         "title": "Sluss, remisser till IKBT",
         "status": "active",
         "date": PUBLISHED,
-        "kind": "instance",
+        "kind": "capability",
         "software": {"name": "Sluss", "version": SOFTWARE_VERSION},
-        "implementation": {"description": "Sluss", "url": base},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
         "rest": [
