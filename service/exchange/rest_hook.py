@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from service.subscriptions.endpoints import Endpoints, Target
 
@@ -28,6 +29,10 @@ class Trouble(StrEnum):
     REDIRECT = "it redirects, which is not followed"
     REFUSED = "it answered with an error"
     UNREADABLE = "its answer is no HTTP"
+
+
+_Place = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""What `socket.connect` takes, for a family of addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +60,27 @@ class RestHook:
         Looking up the host's name is bounded by this machine's resolver, everything else together by `seconds`.
         """
         target = self.endpoints.target(url)
-        addresses = [] if isinstance(target, str) else _addresses(target)
-        if isinstance(target, str) or not all(self.endpoints.allows(address) for address in addresses):
+        places = [] if isinstance(target, str) else _places(target)
+        if isinstance(target, str) or not all(self.endpoints.allows(str(address[0])) for _, address in places):
             return NotTaken(Trouble.NOT_ALLOWED)
         # The addresses that were looked at are called: a name may mean others the next time.
-        call = _Call(
-            target, addresses, ssl.create_default_context(cafile=self.certificates), time.monotonic() + seconds
-        )
+        call = _Call(target, places, ssl.create_default_context(cafile=self.certificates), time.monotonic() + seconds)
         try:
-            return _judged(call.ask(headers, body))
+            status = call.ask(headers, body)
         except (OSError, http.client.HTTPException, ValueError) as problem:
             return NotTaken(Trouble.TIMEOUT if call.is_late else _trouble(problem))
         finally:
             call.close()
+        return NotTaken(Trouble.TIMEOUT) if call.is_late else _judged(status)
 
 
-def _addresses(target: Target) -> list[str]:
+def _places(target: Target) -> list[_Place]:
     """Every address of the host; none when there is no such host."""
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    return [str(address[0]) for *_, address in found]
+    return [(family, address) for family, *_, address in found]
 
 
 def _judged(status: int) -> NotTaken | None:
@@ -94,17 +98,18 @@ def _trouble(problem: Exception) -> Trouble:
     return Trouble.UNREADABLE if unreadable else Trouble.UNREACHABLE
 
 
-class _Call(http.client.HTTPSConnection):
-    """A connection to one of the addresses that were looked at, cut when its time is up: a timeout of the socket alone
-    is for one read, and an endpoint may send a byte at a time.
+class _Call(http.client.HTTPConnection):
+    """A TLS connection to one of the addresses that were looked at, cut when its time is up: a timeout of the socket
+    alone is for one read, and an endpoint may send a byte at a time.
     """
 
-    def __init__(self, target: Target, addresses: list[str], context: ssl.SSLContext, deadline: float) -> None:
+    default_port = http.client.HTTPS_PORT
+
+    def __init__(self, target: Target, places: list[_Place], context: ssl.SSLContext, deadline: float) -> None:
         super().__init__(target.host, target.port)
-        self._target, self._addresses, self._tls, self._deadline = target, addresses, context, deadline
+        self._target, self._places, self._tls, self._deadline = target, places, context, deadline
         self._cutter: socket.socket | None = None
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)
-        self._timer.daemon = True
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
     @property
@@ -125,14 +130,19 @@ class _Call(http.client.HTTPSConnection):
     def connect(self) -> None:
         """To the first of the addresses that answers; the certificate is that of the name."""
         problem: OSError | None = None
-        for address in self._addresses:
+        for family, address in self._places:
+            plain = socket.socket(family, socket.SOCK_STREAM)
             try:
-                plain = socket.create_connection((address, self._target.port), max(0.1, self._left))
+                plain.settimeout(self._left)
+                plain.connect(address)
             except OSError as failed:
+                plain.close()
                 problem = failed
                 continue
             with self._lock:
                 self._cutter = plain.dup()
+            self._timer = threading.Timer(self._left, self._cut)
+            self._timer.daemon = True
             self._timer.start()
             self.sock = self._tls.wrap_socket(plain, server_hostname=self._target.host)
             return
@@ -140,7 +150,8 @@ class _Call(http.client.HTTPSConnection):
 
     def close(self) -> None:
         """Ends it."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().close()
         with self._lock:
             if self._cutter is not None:
@@ -149,7 +160,7 @@ class _Call(http.client.HTTPSConnection):
 
     @property
     def _left(self) -> float:
-        return self._deadline - time.monotonic()
+        return max(0.1, self._deadline - time.monotonic())
 
     def _cut(self) -> None:
         with self._lock:

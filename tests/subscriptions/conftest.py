@@ -53,9 +53,9 @@ class Region:
     clock: Clock
 
     def subscribe(self, endpoint: Endpoint, caller: str, topic: str, *filters: str, **channel: Any) -> str:
-        """A Subscription of this caller's; gives its id."""
-        how = {"content": channel.pop("content", "id-only")}
-        sent = wanted(topic, *filters, **{"endpoint": endpoint.url, **how, **channel})
+        """A Subscription of this caller's; gives its id. `path` tells its requests from others'."""
+        url = f"https://{endpoint.host}{channel.pop('path')}" if "path" in channel else endpoint.url
+        sent = wanted(topic, *filters, **{"endpoint": url, **channel})
         answer = self.sluss.acting(caller).post("/fhir/Subscription", sent)
         assert answer.status_code == 201, answer.text
         return str(content(answer)["id"])
