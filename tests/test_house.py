@@ -1,5 +1,6 @@
 """The house stands as it is drawn: imports run one way, and nothing is committed that does not belong."""
 
+import json
 import re
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_every_requirement_is_pinned_with_a_hash() -> None:
     entries = re.split(r"\n(?=[a-z0-9])", lock, flags=re.IGNORECASE)[1:]
     assert len(entries) > 30
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_every_javascript_package_is_pinned_with_a_hash_and_names_no_registry() -> None:
+    lock = json.loads((ROOT / "tests" / "clients" / "js" / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert len(packages) > 3
+    assert [name for name, package in packages.items() if "integrity" not in package or "resolved" in package] == []
 
 
 def test_no_database_or_build_output_is_committed() -> None:
