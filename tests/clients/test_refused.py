@@ -11,9 +11,9 @@ from fhir_mappings.records import Json
 from tests.clients.conftest import Acting, Plainly
 from tests.clients.foreign import Foreign
 from tests.clients.python import FhirClientPy, FhirPy
-from tests.clients.roles import Refused
+from tests.clients.roles import CLIENTS, Refused
 from tests.journeys.conftest import Client as Plain
-from tests.journeys.referrals import S
+from tests.journeys.referrals import UNIT, S
 
 pytestmark = pytest.mark.clients
 
@@ -41,6 +41,13 @@ def test_nothing_is_deleted_by_the_python_clients(acting: Acting, plain: Plainly
     with pytest.raises(requests.HTTPError, match="405"):
         Task.read(task["id"], fhirclient.server).delete(fhirclient.server)
     assert _unchanged(plain(None), task)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_patient_comes_with_a_referral_and_not_alone(name: str, acting: Acting) -> None:
+    with pytest.raises(Refused) as refused:
+        acting(name, f"referrer {UNIT}").create({"resourceType": "Patient", "name": [{"text": "Test Testsson"}]})
+    assert refused.value.issues[0]["code"] == "not-supported"
 
 
 def test_fhirpy_patches_by_merging_which_is_no_fhir(acting: Acting, plain: Plainly, task: Json) -> None:
