@@ -99,7 +99,8 @@ def _message(canonical: Canonical) -> Json:
         _element("Communication.identifier", min=1),
         _element("Communication.basedOn", min=1, max="1", type=[_reference("ServiceRequest")]),
         _element("Communication.partOf", min=1, type=[_reference("Task", "Communication")]),
-        _element("Communication.category", min=1, max="1", binding=_required(canonical, "ikbt-message")),
+        _element("Communication.category", min=1, max="1"),
+        *_sliced("Communication.category.coding", "kind", canonical.message, canonical.value_set("ikbt-message")),
         _element("Communication.priority", min=1),
         _element("Communication.subject", min=1, type=[_reference("Patient")]),
         _element("Communication.recipient", min=1, max="1"),
@@ -195,7 +196,7 @@ def _therapist(canonical: Canonical) -> Json:
         "Internetbehandlare",
         "What a member of a team is, not who.",
         _element("PractitionerRole.organization", min=1),
-        _element("PractitionerRole.code", min=1, binding=_required(canonical, "ikbt-role")),
+        _element("PractitionerRole.code", min=1, binding=_bound(canonical, "ikbt-role", "extensible")),
         _element("PractitionerRole.healthcareService", min=1, max="1"),
     )
 

@@ -30,7 +30,7 @@ class Terminology:
     definitions: Mapping[str, str]
     """Code to what it rests on, where there is more to say than the display."""
     whole: bool = True
-    """False where others own the codes and may have more."""
+    """False where others have codes under the same URL: "fragment"."""
 
     @property
     def id(self) -> str:
@@ -47,7 +47,8 @@ def terminologies(pack: Pack, canonical: Canonical) -> Iterator[Terminology]:
     def of_pack(
         url: str, title: str, description: str, codes: Mapping[str, str], because: Mapping[str, str]
     ) -> Terminology:
-        return Terminology(url, pack.business_version, title, description, codes, because)
+        # a fragment: under one URL every pack has codes of its own
+        return Terminology(url, pack.business_version, title, description, codes, because, whole=False)
 
     yield own(
         canonical.programme,

@@ -71,7 +71,8 @@ def _readable(resources: list[Json]) -> dict[str, Json]:
 
 
 def _without_server_meta(resource: Json) -> Json:
-    meta = {k: v for k, v in resource["meta"].items() if k not in ("versionId", "lastUpdated")}
+    """Nor what an EHR claims of profiles that only it has."""
+    meta = {k: v for k, v in resource["meta"].items() if k not in ("versionId", "lastUpdated", "profile")}
     return {**resource, "meta": meta} if meta else {k: v for k, v in resource.items() if k != "meta"}
 
 
