@@ -88,6 +88,11 @@ class Clause:
                 return None
         return pairs or None
 
+    @property
+    def told_by_rows(self) -> bool:
+        """True when what has one of its `pairs` is a match without being looked into."""
+        return bool(self.pairs) and not (self.parameter.shares and self.modifier == "identifier")
+
 
 @dataclass(frozen=True, slots=True)
 class Sort:

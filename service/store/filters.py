@@ -97,16 +97,30 @@ def referred_to(clause_parameter: SearchParameter, parameters: Parameters, of: s
 
 
 def _present(parameter: SearchParameter, parameters: Parameters, of: str) -> str:
-    paths = [parameters.add(f"$.{path}") for path in parameter.paths]
+    # A name or an address is there when any part of it is, also one that nobody searches by.
+    whole = len(parameter.paths) > 1 and all(path.startswith(f"{parameter.name}.") for path in parameter.paths)
+    paths = [parameters.add(f"$.{path}") for path in ((parameter.name,) if whole else parameter.paths)]
     present = " OR ".join(f"jsonb_path_exists({of}.body::jsonb, {path}::jsonpath)" for path in paths)
     if not parameter.shares:
         return present
-    # `patient` is there when one of the references is to a Patient; those made from contained ones have rows.
+    # Those made from contained ones have rows.
     name, target = parameters.add(parameter.indexed), parameters.add(f"{parameter.targets[0]}/")
     row = _has_row(of, f"f.param = {name} AND starts_with(f.value, {target})")
-    said = parameters.add(json.dumps({"t": parameter.targets[0]}))
-    typed = parameters.add(f"$.{parameter.paths[0]} ? (@.type == $t)")
-    return f"{row} OR jsonb_path_exists({of}.body::jsonb, {typed}::jsonpath, {said}::jsonb)"
+    said = parameters.add(f"$.{parameter.paths[0]}{_its_own(parameter)}")
+    return f"{row} OR jsonb_path_exists({of}.body::jsonb, {said}::jsonpath)"
+
+
+def _its_own(parameter: SearchParameter) -> str:
+    """The path condition by which `patient` leaves out references to others than Patients, where the element may hold
+    those too. What is only named by an identifier may be any, unless it says its type.
+    """
+    if not parameter.shares:
+        return ""
+    (type_,) = parameter.targets
+    return (
+        f' ? (@.reference like_regex "(^|/){type_}/" || '
+        f'(!exists(@.reference) && (!exists(@.type) || @.type == "{type_}")))'
+    )
 
 
 def _has_row(of: str, condition: str) -> str:
@@ -136,7 +150,8 @@ def _token(clause: Clause, value: Value, parameters: Parameters, of: str) -> str
     parameter = clause.parameter
     variables = {"c": value.code, "s": value.system or ""}
     if clause.modifier == "identifier":
-        return _exists(parameter, ".identifier" + _coded("value", value), variables, parameters, of)
+        below = f"{_its_own(parameter)}.identifier{_coded('value', value)}"
+        return _exists(parameter, below, variables, parameters, of)
     if parameter.shape is not Shape.CODE:
         below = ".coding" if parameter.shape is Shape.CONCEPT else ""
         member = "value" if parameter.shape is Shape.IDENTIFIER else "code"

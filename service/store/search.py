@@ -73,7 +73,7 @@ def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement
         return Statement(_by_keys(query, narrow, parameters).encode(), parameters.values)
     driver = None if query.ids is not None or narrow else _driver(query)
     statuses, status_clauses = _statuses(query) if driver else (None, ())
-    told = (*status_clauses, *((driver,) if driver else ()))
+    told = (*status_clauses, *((driver,) if driver and driver.told_by_rows else ()))
     filters, ages = _conditions(query, narrow, parameters, told)
     if query.page:
         beyond = ">" if not _descending(query) else "<"
@@ -233,7 +233,7 @@ def _conditions(
     """Everything that must hold of a match, as conditions on r and on its `{age}`, but for what is `told` otherwise.
     What index rows alone say of the clause that candidates are found by is not asked again.
     """
-    known = (*told, *((found_by,) if found_by is not None and found_by.pairs else ()))
+    known = (*told, *((found_by,) if found_by is not None and found_by.told_by_rows else ()))
     filters = [
         filter_condition(clause, query, parameters)
         for clause in query.clauses
