@@ -34,6 +34,9 @@ def test_every_variable_is_read() -> None:
             "SLUSS_LOG_LEVEL": "DEBUG",
             "SLUSS_COLLECT_SECONDS": "60",
             "SLUSS_WAKE_TOKEN": SECRET,
+            "SLUSS_SUBSCRIPTION_HOSTS": "ehr.example, ehr.example:8443,[2001:db8::1]:443",
+            "SLUSS_SUBSCRIPTION_NETWORKS": "10.20.0.0/16,fd00::/8",
+            "SLUSS_SUBSCRIPTION_CA": __file__,
         }
     )
     assert settings == Settings(
@@ -46,6 +49,9 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         collect_seconds=60,
         wake_token=SECRET,
+        subscription_hosts=("ehr.example", "ehr.example:8443", "[2001:db8::1]:443"),
+        subscription_networks=("10.20.0.0/16", "fd00::/8"),
+        subscription_ca=Path(__file__),
     )
 
 
@@ -62,6 +68,9 @@ def test_every_variable_is_read() -> None:
         "SLUSS_LOG_LEVEL",
         "SLUSS_COLLECT_SECONDS",
         "SLUSS_WAKE_TOKEN",
+        "SLUSS_SUBSCRIPTION_HOSTS",
+        "SLUSS_SUBSCRIPTION_NETWORKS",
+        "SLUSS_SUBSCRIPTION_CA",
     ],
 )
 def test_an_empty_variable_is_as_if_it_were_not_there(name: str) -> None:
@@ -127,6 +136,9 @@ def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes(
         "SLUSS_LOG_LEVEL": "x",
         "SLUSS_COLLECT_SECONDS": "x",
         "SLUSS_WAKE_TOKEN": "x",
+        "SLUSS_SUBSCRIPTION_HOSTS": "https://x.example",
+        "SLUSS_SUBSCRIPTION_NETWORKS": "x",
+        "SLUSS_SUBSCRIPTION_CA": "x",
     }
     with pytest.raises(BadSettings) as refused:
         Settings.from_env(bad)

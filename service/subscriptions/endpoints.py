@@ -46,7 +46,10 @@ class Endpoints:
     @classmethod
     def of(cls, hosts: Iterable[str], networks: Iterable[str]) -> "Endpoints":
         """From the settings' texts. Raises ValueError for what is no network."""
-        return cls(frozenset(host.lower() for host in hosts), tuple(ip_network(network) for network in networks))
+        return cls(
+            frozenset(host.lower().removesuffix(f":{_HTTPS}") for host in hosts),
+            tuple(ip_network(network) for network in networks),
+        )
 
     def target(self, url: str) -> Target | str:
         """The URL taken apart, or in English what is wrong with it."""

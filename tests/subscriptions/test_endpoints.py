@@ -4,7 +4,7 @@ import pytest
 
 from service.subscriptions.endpoints import Endpoints, Target
 
-HOSTS = Endpoints.of(["Ehr.example", "ehr.example:8443", "[2001:db8::1]", "192.0.2.1"], ["10.20.0.0/16"])
+HOSTS = Endpoints.of(["Ehr.example", "ehr.example:8443", "[2001:db8::1]:443", "192.0.2.1"], ["10.20.0.0/16"])
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,25 @@ def test_status_tells_how_it_stands_by_the_guides_profile(here: Sluss) -> None:
     assert content(here.get("/fhir/Subscription/$status?status=active"))["total"] == 0
 
 
+def test_the_capability_statement_lists_the_topics(here: Sluss) -> None:
+    statement = content(here.get("/fhir/metadata"))
+    assert validate(statement) == []
+    (one,) = [one for one in statement["rest"][0]["resource"] if one["type"] == "Subscription"]
+    topics = [extension["valueCanonical"] for extension in one["extension"]]
+    assert topics == [f"{S}/SubscriptionTopic/{name}" for name in ("referral-received", "task-updated", "reply-sent")]
+    assert all(made(here, topic.rpartition("/")[2])["criteria"] == topic for topic in topics)
+    assert {operation["name"] for operation in one["operation"]} == {"status", "events"}
+    assert one["supportedProfile"] == [f"{GUIDE}/backport-subscription"]
+
+
+@pytest.mark.parametrize(
+    ("method", "allowed"), [("PATCH", "DELETE, GET, HEAD, PUT"), ("POST", "DELETE, GET, HEAD, PUT")]
+)
+def test_what_cannot_be_done_with_one_is_405(here: Sluss, method: str, allowed: str) -> None:
+    answer = here.call(method, f"/fhir/Subscription/{made(here)['id']}", wanted())
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+
 def test_a_number_that_is_none_is_refused(here: Sluss) -> None:
     mine = made(here)
     assert here.get(f"/fhir/Subscription/{mine['id']}/$events?eventsSinceNumber=two").status_code == 400
