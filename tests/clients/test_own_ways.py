@@ -6,6 +6,7 @@ from fhir_mappings.records import Json
 from tests.clients.conftest import Acting
 from tests.clients.foreign import Foreign
 from tests.clients.python import FhirPy
+from tests.clients.roles import Refused
 from tests.journeys.referrals import PLACER, UNIT, alone
 
 pytestmark = pytest.mark.clients
@@ -36,6 +37,26 @@ def test_the_history_of_a_task_is_read(name: str, acting: Acting, task: Json) ->
     therapist.update({**task, "status": "received"}, "1")
     past = therapist.ask("history", type="Task", id=task["id"])
     assert [entry["resource"]["status"] for entry in past["entry"]] == ["received", "requested"]
+
+
+@pytest.mark.parametrize("name", ["fhir-kit-client", "medplum", "fhirclient.js"])
+def test_a_json_patch_is_carried_out_where_metadata_says_so_and_else_refused(
+    name: str, acting: Acting, task: Json
+) -> None:
+    therapist = acting(name, "therapist gavle")
+    assert isinstance(therapist, Foreign)
+    tasks = next(r for r in therapist.capabilities()["rest"][0]["resource"] if r["type"] == "Task")
+    operations = [
+        {"op": "test", "path": "/status", "value": "requested"},
+        {"op": "replace", "path": "/status", "value": "received"},
+    ]
+    patch = {"type": "Task", "id": task["id"], "operations": operations, "version": "1"}
+    if {"code": "patch"} in tasks["interaction"]:
+        assert therapist.ask("patch", **patch)["status"] == "received"
+    else:
+        with pytest.raises(Refused):
+            therapist.ask("patch", **patch)
+        assert therapist.read(f"Task/{task['id']}") == task
 
 
 def test_fhirpy_counts_takes_the_first_and_reads_anew(acting: Acting, task: Json) -> None:
