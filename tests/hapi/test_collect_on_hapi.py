@@ -37,6 +37,11 @@ pytestmark = pytest.mark.hapi
 _people = identities(1975)
 
 
+def someones(**changes: Any) -> Json:
+    """A referral of somebody whom no other test knows, since they share a server."""
+    return referral(**{"identity": next(_people), "placer": f"R-{uuid4()}", **changes})
+
+
 @dataclass
 class Beside:
     """Sluss, with its own clients, beside that server."""
@@ -54,8 +59,7 @@ class Beside:
 
     def post(self, **changes: Any) -> str:
         """An EHR posts a referral there: `ServiceRequest/{id}`."""
-        given = {"identity": next(_people), "placer": f"R-{uuid4()}", **changes}
-        references = self.region.transact(referral(**given))
+        references = self.region.transact(someones(**changes))
         self.gateway.settle(2)
         return next(reference for reference in references if reference.startswith("ServiceRequest/"))
 
@@ -291,7 +295,7 @@ def test_notes_on_both_sides_at_once_are_both_kept(beside: Beside) -> None:
 def test_many_at_once_are_all_found_page_by_page(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll, "_PAGE_SIZE", 3)
     monkeypatch.setattr(poll, "_MOST_PAGES", 2)
-    orders = [order for _ in range(9) for order in beside.region.transact(referral(f"R-{uuid4()}"))]
+    orders = [order for _ in range(9) for order in beside.region.transact(someones())]
     looks = 1
     while beside.gateway.collect().more:
         looks += 1
@@ -335,7 +339,7 @@ def test_the_running_worker_carries_it_all(beside: Beside) -> None:
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        references = beside.region.transact(referral(identity=next(_people), authoredOn="2026-11-20"))
+        references = beside.region.transact(someones())
         order = next(reference for reference in references if reference.startswith("ServiceRequest/"))
         soon(lambda: beside.told(order) == ["acknowledgement"])
         (task,) = beside.region.search("Task", focus=order)
