@@ -7,7 +7,9 @@ from fhir_mappings.records import Json
 from fhir_mappings.terminology import Canonical
 from service.definitions.about import PUBLISHED, SOFTWARE_VERSION
 from service.definitions.operations import OPERATIONS
-from service.store.search_parameters import BY_TYPE, Kind
+from service.definitions.profiles import PROFILES
+from service.definitions.search import definition_of
+from service.store.search_parameters import BY_TYPE, PARAMETERS, Kind, SearchParameter, Shape
 from service.web.rest import CREATABLE, TYPES, UPDATABLE
 
 COMMON = (("_id", "token"), ("_lastUpdated", "date"))
@@ -64,6 +66,7 @@ def _resource(type_: str, canonical: Canonical) -> Json:
     parameters = BY_TYPE.get(type_, {})
     described: Json = {
         "type": type_,
+        "supportedProfile": [canonical.profile(PROFILES[type_])] if type_ in PROFILES else [],
         "interaction": [{"code": code} for code in interactions],
         "versioning": "versioned",
         "readHistory": True,
@@ -74,12 +77,22 @@ def _resource(type_: str, canonical: Canonical) -> Json:
         "conditionalDelete": "not-supported",
         "referencePolicy": ["literal", "logical"],
         "searchInclude": [f"{type_}:{p.name}" for p in parameters.values() if p.kind is Kind.REFERENCE],
+        "searchRevInclude": [f"{p.type}:{p.name}" for p in _pointing_at(type_)],
         "searchParam": [
-            *({"name": name, "type": kind} for name, kind in COMMON),
-            *({"name": p.name, "type": str(p.kind)} for p in parameters.values()),
+            {"name": name, "definition": definition_of(type_, name), "type": kind}
+            for name, kind in (*COMMON, *((p.name, str(p.kind)) for p in parameters.values()))
         ],
     }
     described["operation"] = [
         {"name": code, "definition": canonical.operation(code)} for code in OPERATIONS.get(type_, ())
     ]
     return {name: value for name, value in described.items() if value != []}
+
+
+def _pointing_at(type_: str) -> list[SearchParameter]:
+    """The reference parameters that a resource of the type may be found behind; URLs are followed forwards only."""
+    return [
+        p
+        for p in PARAMETERS
+        if p.kind is Kind.REFERENCE and p.shape is not Shape.CANONICAL and p.type in TYPES and type_ in p.targets
+    ]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
+from zipfile import ZipFile
 
 import pytest
 import requests
@@ -14,7 +15,7 @@ from fhir_mappings.records import Json
 from service.cli import main
 from service.packs.loading import shipped
 from tests.hapi import hl7se
-from tests.hapi.server import Running
+from tests.hapi.server import Running, build
 
 pytestmark = pytest.mark.hapi
 
@@ -44,7 +45,7 @@ class Server:
 
     def put(self, resource: Json) -> None:
         """By URL and version, as different packs use the same ids."""
-        known = {name: resource[name] for name in ("url", "version") if name in resource}
+        known: dict[str, str] = {name: resource[name] for name in ("url", "version") if name in resource}
         answer = self.session.put(
             f"{self.url}/{resource['resourceType']}?{urlencode(known)}",
             json={name: value for name, value in resource.items() if name != "id"},
@@ -185,3 +186,17 @@ def test_a_spoilt_example_is_found_out(
     )
     spoil(example)
     assert "error" in {severity for severity, _ in alone.problems(example)}
+
+
+def test_every_search_parameter_is_hl7s_own_and_of_the_kind_that_we_say(packages: dict[str, Path]) -> None:
+    """HAPI brings R4's definitions along, in one of the jars that it is built with."""
+    (jar,) = (build().parent / "lib").glob("hapi-fhir-validation-resources-r4-*.jar")
+    with ZipFile(jar) as archive:
+        bundle = json.loads(archive.read("org/hl7/fhir/r4/model/sp/search-parameters.json"))
+    known = {entry["resource"]["url"]: entry["resource"] for entry in bundle["entry"]}
+    statement = json.loads((packages["gavleborg"] / "CapabilityStatement-sluss.json").read_text(encoding="utf-8"))
+    for resource in statement["rest"][0]["resource"]:
+        for parameter in resource["searchParam"]:
+            definition = known[parameter["definition"]]
+            assert (definition["code"], definition["type"]) == (parameter["name"], parameter["type"])
+            assert {resource["type"], "Resource"} & set(definition["base"]), parameter

@@ -178,6 +178,30 @@ def test_declared_includes_work_and_others_are_refused(sluss: Sluss, type_: str)
         assert answer.status_code == (400 if include else 200), include
 
 
+@pytest.mark.parametrize("type_", TYPES)
+def test_declared_reverse_includes_work_and_others_are_refused(sluss: Sluss, type_: str) -> None:
+    (resource,) = [r for r in RESOURCES if r["type"] == type_]
+    declared = resource.get("searchRevInclude", [])
+    every = {include for r in RESOURCES for include in r.get("searchInclude", ())}
+    assert set(declared) <= every
+    for include in declared:
+        answer = sluss.get(f"/fhir/{type_}?_revinclude={include}", {"Prefer": "handling=strict"})
+        assert answer.status_code == 200, (include, answer.text)
+    for include in every - set(declared):
+        answer = sluss.get(f"/fhir/{type_}?_revinclude={include}", {"Prefer": "handling=strict"})
+        assert answer.status_code == 400, include
+
+
+def test_every_parameter_names_its_definition_and_every_profiled_type_its_profile() -> None:
+    for resource in RESOURCES:
+        for parameter in resource["searchParam"]:
+            assert parameter["definition"].startswith("http://hl7.org/fhir/SearchParameter/")
+            assert parameter["definition"].endswith(f"-{parameter['name'].removeprefix('_')}")
+    profiles = {r["type"]: r["supportedProfile"] for r in RESOURCES if "supportedProfile" in r}
+    assert profiles.pop("Task") == ["https://sluss.example/fhir/StructureDefinition/ikbt-referral-task"]
+    assert "Patient" in profiles
+
+
 def test_an_include_brings_what_is_referred_to_once_and_says_why_it_is_there(
     sluss: Sluss, stored: dict[str, Json]
 ) -> None:
