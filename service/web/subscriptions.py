@@ -255,7 +255,7 @@ def _wanted(body: Body, *, checked: bool = True) -> Wanted:
     """What a Subscription asks for. Raises Refusal with every problem, R4's and ours."""
     read = read_subscription(body.resource, house().canonical, base_url())
     own = read if isinstance(read, list) else []
-    target = _endpoints().target(text(child(body.resource, "channel"), "endpoint") or "")
+    target = endpoints().target(text(child(body.resource, "channel"), "endpoint") or "")
     if checked and isinstance(target, str):
         own.append(error(IssueCode.VALUE, "Subscription.channel.endpoint", "Dit skickas inga aviseringar.", target))
     ends = read.end if isinstance(read, Wanted) else None
@@ -270,7 +270,8 @@ def _wanted(body: Body, *, checked: bool = True) -> Wanted:
     return read
 
 
-def _endpoints() -> Endpoints:
+def endpoints() -> Endpoints:
+    """Where the settings allow notifications to be sent."""
     allowed: Endpoints = current_app.config["SUBSCRIPTION_ENDPOINTS"]
     return allowed
 

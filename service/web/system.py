@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from service.store.records import ExchangeFigures, ServerRow, StoreUnavailable
-from service.web import replies
+from service.web import replies, subscriptions
 from service.web.capability import capability_statement
 from service.web.measuring import exposition
 from service.web.requests_in import base_url, house
@@ -21,8 +21,11 @@ LATE_SECONDS = 300
 
 @blueprint.get("/fhir/metadata")
 def metadata() -> Response:
-    """The CapabilityStatement."""
-    return replies.fhir(dump(capability_statement(house().canonical, base_url())))
+    """The CapabilityStatement; Subscriptions are in it where somebody may be told."""
+    statement = capability_statement(house().canonical, base_url())
+    if subscriptions.endpoints().hosts:
+        statement["rest"][0]["resource"].append(subscriptions.described(house().canonical))
+    return replies.fhir(dump(statement))
 
 
 @blueprint.get("/health/live")

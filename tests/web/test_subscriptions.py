@@ -1,12 +1,15 @@
 """Subscriptions that others have with us: asked for, read, changed, deleted; and whose they are."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json
+from service.subscriptions.topics import DEFINITIONS
 from tests.web.caller import UNIT, S, Sluss, content, issues, places, text_of
 
 GUIDE = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
@@ -301,10 +304,24 @@ def test_status_tells_how_it_stands_by_the_guides_profile(here: Sluss) -> None:
     assert content(here.get("/fhir/Subscription/$status?status=active"))["total"] == 0
 
 
-def test_the_capability_statement_lists_the_topics(here: Sluss) -> None:
-    statement = content(here.get("/fhir/metadata"))
-    assert validate(statement) == []
-    (one,) = [one for one in statement["rest"][0]["resource"] if one["type"] == "Subscription"]
+def test_the_guides_example_works_as_it_stands(here: Sluss) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "subscriptions.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    assert here.post("/fhir/Subscription", example.replace("Bearer …", "Bearer hush")).status_code == 201
+    topics = re.findall(r"^\| `([a-z-]+)` \|.*\| ([^|]*) \|$", guide, re.MULTILINE)
+    assert {name: set(re.findall(r"`(.*?)`", filters)) for name, filters in topics} == {
+        str(topic): set(defined.filters) for topic, defined in DEFINITIONS.items()
+    }
+
+
+def test_the_capability_statement_lists_the_topics_where_somebody_may_be_told(here: Sluss, sluss: Sluss) -> None:
+    def described(by: Sluss) -> list[Json]:
+        statement = content(by.get("/fhir/metadata"))
+        assert validate(statement) == []
+        return [one for one in statement["rest"][0]["resource"] if one["type"] == "Subscription"]
+
+    assert described(sluss) == []
+    (one,) = described(here)
     topics = [extension["valueCanonical"] for extension in one["extension"]]
     assert topics == [f"{S}/SubscriptionTopic/{name}" for name in ("referral-received", "task-updated", "reply-sent")]
     assert all(made(here, topic.rpartition("/")[2])["criteria"] == topic for topic in topics)
