@@ -313,7 +313,8 @@ def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) 
     keys.append(("r.id", keys[-1][1]))
     names = [f"k{position}" for position in range(len(keys) - 1)]
     shown = "".join(f", {sql} AS {name}" for (sql, _), name in zip(keys, names, strict=False))
-    told = "".join(f", {name}::text" for name in names)
+    # Under other names: ORDER BY would take a text of the same name for the key.
+    told = "".join(f", {name}::text AS {name}_text" for name in names)
     start = ""
     if query.page:
         values = [parameters.add(value) for value in query.page]
@@ -338,7 +339,7 @@ def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) 
 def _keys(key: Sort, parameters: Parameters) -> tuple[str, ...]:
     """What a key compares: what has no such value comes first, or last in descending order, and is not lost."""
     if key.parameter is None:
-        return ('r.id COLLATE "C"',) if key.name == "_id" else ("r.last_updated",)
+        return ("r.id",) if key.name == "_id" else ("r.last_updated",)
     parameter = key.parameter
     if parameter.main:
         return "r.dated_from", "r.dated_until"
@@ -346,7 +347,7 @@ def _keys(key: Sort, parameters: Parameters) -> tuple[str, ...]:
         Kind.DATE: ("coalesce(lower(sluss_covered(element)), '-infinity')", "'-infinity'::timestamptz"),
         Kind.QUANTITY: ("(element ->> 'value')::numeric", "'-Infinity'::numeric"),
         Kind.STRING: ("sluss_folded(element #>> '{}') COLLATE \"C\"", "''"),
-        Kind.TOKEN: (f'{_TOKEN_TEXT[parameter.shape]} COLLATE "C"', "''"),
+        Kind.TOKEN: (f'{_TOKEN_TEXT[parameter.shape or Shape.CODE]} COLLATE "C"', "''"),
     }.get(parameter.kind, ("(element #>> '{}') COLLATE \"C\"", "''"))
     found = elements(parameter, parameters, "r")
     coding = f" CROSS JOIN {_CODINGS}" if parameter.shape is Shape.CONCEPT else ""
@@ -354,7 +355,7 @@ def _keys(key: Sort, parameters: Parameters) -> tuple[str, ...]:
 
 
 _CODINGS = "jsonb_path_query(element, '$.coding[*]') AS coding"
-_TOKEN_TEXT: dict[Shape | None, str] = {
+_TOKEN_TEXT: dict[Shape, str] = {
     Shape.CODE: "(element #>> '{}')",
     Shape.CONCEPT: "(coding ->> 'code')",
     Shape.CODING: "(element ->> 'code')",
