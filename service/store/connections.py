@@ -89,6 +89,13 @@ class Connections:
             yield connection
         except psycopg.errors.QueryCanceled as problem:
             raise TooCostly(_reason(problem)) from problem
+        except psycopg.errors.ReadOnlySqlTransaction as problem:
+            if self._application_name == READER:
+                raise
+            # A standby, after a fail-over: the next connection may find the server that takes writes.
+            if connection is not None:
+                connection.close()
+            raise StoreUnavailable(_reason(problem)) from problem
         except (psycopg.OperationalError, psycopg.InterfaceError) as problem:
             raise StoreUnavailable(_reason(problem)) from problem
         finally:

@@ -116,6 +116,19 @@ def test_a_view_cannot_write(store: Store) -> None:
         connection.execute("DELETE FROM resource")
 
 
+def test_a_server_that_takes_no_writes_now_is_unavailable_and_asked_anew_when_it_does(
+    store: Store, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:  # as a standby is after a fail-over
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET default_transaction_read_only = on'.encode())
+    with pytest.raises(StoreUnavailable), store.change() as change:
+        change.write([Write(task("t-1"))])
+    with psycopg.connect(database_url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" RESET default_transaction_read_only'.encode())
+    with store.change() as change:
+        change.write([Write(task("t-1"))])
+
+
 def test_a_deadlock_is_unavailable_and_the_other_goes_on(store: Store) -> None:
     together = threading.Barrier(2)
     outcomes = []
