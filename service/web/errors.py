@@ -33,6 +33,7 @@ _HTTP: Mapping[int, tuple[IssueCode, str]] = {
     404: (IssueCode.NOT_FOUND, "Adressen finns inte."),
     405: (IssueCode.NOT_SUPPORTED, "Det går inte att göra så här på den här adressen."),
     406: (IssueCode.NOT_SUPPORTED, "Sluss svarar bara med JSON."),
+    410: (IssueCode.DELETED, "Resursen är borttagen."),
     413: (IssueCode.TOO_LONG, "Det som skickades är för stort."),
     415: (IssueCode.NOT_SUPPORTED, "Sluss tar bara emot JSON i UTF-8."),
 }

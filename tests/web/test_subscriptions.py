@@ -256,6 +256,7 @@ def test_search_finds_ones_own_by_status_and_address_in_pages(here: Sluss) -> No
         return [one["id"] for one in here.search(f"Subscription?{query}")]
 
     assert found("status=off") == [second["id"]]
+    assert found("status=http://hl7.org/fhir/subscription-status|off") == [second["id"]]
     assert found("status=requested,active") == [first["id"]]
     assert found("url=https://ehr.example:8443/") == [second["id"]]
     assert found(f"_id={first['id']}") == [first["id"]]
