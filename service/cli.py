@@ -1,4 +1,4 @@
-"""The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `publish`, `team`, `stand-in`, `demo`."""
+"""The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `publish`, `cards`, `team`, `demo` …"""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,23 @@ def publish(directory: Path) -> None:
     packed = directory / f"{package_name(pack)}-{pack.version}.tgz"
     packed.write_bytes(tarball(files))
     click.echo(f"{packed}: {len(files)} files")
+
+
+@main.command()
+@click.option("--since", type=DAY, help="First day, 2026-12-21. Default: the last 90 days.")
+def cards(since: datetime | None) -> None:
+    """What clinicians did with the CDS Hooks cards, rule by rule: one that is always overridden is perhaps wrong."""
+    from collections import Counter
+
+    from service.opening import open_store
+
+    store = open_store(Settings.from_env())
+    first = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=90)
+    for one in store.view().card_figures(first):
+        reasons = ", ".join(f"{code} {times}" for code, times in Counter(one.reasons).most_common())
+        told = f"{one.rule}: shown {one.shown}, accepted {one.accepted}, overridden {one.overridden}"
+        click.echo(told + (f" ({reasons})" if reasons else ""))
+    store.close()
 
 
 @main.group()

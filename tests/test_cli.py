@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from service.cli import main
 from service.packs.loading import SHIPPED
 from service.store.database import Store
+from service.store.records import JournalEntry
 from tests.web.caller import single
 from tests.web.served import PROJECT, Away, environment, free_port, new_database, served
 
@@ -182,3 +183,23 @@ def test_a_service_whose_database_is_away_starts_and_waits_for_it(server_url: st
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         away.come()
         assert requests.get(f"{running.url}/fhir/Task", timeout=20).status_code == 200
+
+
+def test_cards_tells_what_clinicians_did_rule_by_rule(run: Run, server_url: str) -> None:
+    url = new_database(server_url, _own("cards"))
+    store = Store(url)
+    store.migrate()
+    shown = {"service": "ikbt-order-sign", "rules": ["motivated"], "indicator": "warning"}
+    with store.change() as change:
+        change.journal(
+            [
+                JournalEntry("card/1", "referrer", "card-shown", shown),
+                JournalEntry("card/2", "referrer", "card-shown", shown),
+                JournalEntry("card/1", "referrer", "card-outcome", {"outcome": "overridden", "reason": "other"}),
+            ]
+        )
+    store.close()
+    ended = run("cards", SLUSS_DATABASE_URL=url)
+    assert ended.exit_code == 0, ended.output
+    assert ended.output == "motivated: shown 2, accepted 0, overridden 1 (other 1)\n"
+    assert run("cards", "--since", "2100-01-01", SLUSS_DATABASE_URL=url).output == ""

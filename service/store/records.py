@@ -124,6 +124,18 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CardFigures:
+    """How often a rule's cards were shown to clinicians, and what they did with them."""
+
+    rule: str
+    shown: int
+    accepted: int
+    overridden: int
+    reasons: tuple[str, ...]
+    """Codes of why, one for each that was overridden for a reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Deadline:
     """When something about a Task is overdue. One per (task_id, kind); setting it again replaces it."""
 

@@ -62,6 +62,20 @@ JOURNAL_OF: LiteralString = """
 SELECT referral_id, actor, event, detail, at FROM journal WHERE referral_id = %(referral)s ORDER BY id
 """
 
+# Read through once in a while by a person; the last word on a card counts.
+CARD_FIGURES: LiteralString = """
+WITH shown AS (
+  SELECT referral_id AS card, jsonb_array_elements_text(detail -> 'rules') AS rule FROM journal
+   WHERE event = 'card-shown' AND at >= %(since)s
+), told AS (
+  SELECT DISTINCT ON (referral_id) referral_id AS card, detail ->> 'outcome' AS outcome, detail ->> 'reason' AS reason
+    FROM journal WHERE event = 'card-outcome' ORDER BY referral_id, id DESC
+)
+SELECT rule, count(*), count(*) FILTER (WHERE outcome = 'accepted'), count(*) FILTER (WHERE outcome = 'overridden'),
+       coalesce(array_agg(reason ORDER BY reason) FILTER (WHERE reason IS NOT NULL), '{}')
+  FROM shown LEFT JOIN told USING (card) GROUP BY rule ORDER BY count(*) DESC, rule
+"""
+
 QUEUE_FIGURES: LiteralString = """
 SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'),
        (SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'),

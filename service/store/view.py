@@ -15,6 +15,7 @@ from service.store.index_values import digest, indexed
 from service.store.records import (
     OPEN_STATES,
     AbsenceRow,
+    CardFigures,
     Deadline,
     ExchangeFigures,
     JournalEntry,
@@ -238,6 +239,14 @@ class View:
         """How many jobs wait, run and have failed, and what is overdue at `now`."""
         (row,) = self._rows(statements.QUEUE_FIGURES, {"now": now})
         return QueueFigures(*row)
+
+    def card_figures(self, since: datetime) -> list[CardFigures]:
+        """What became of the cards shown since then, rule by rule, the most shown first."""
+        rows = self._rows(statements.CARD_FIGURES, {"since": since})
+        return [
+            CardFigures(rule, shown, accepted, overridden, tuple(reasons))
+            for rule, shown, accepted, overridden, reasons in rows
+        ]
 
     def exchange_figures(self) -> ExchangeFigures:
         """How the exchange with the external server stands."""

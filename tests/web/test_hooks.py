@@ -349,3 +349,21 @@ def test_bad_feedback_is_400_with_the_place(sluss: Sluss, body: Json, field: str
     answer = sluss.post(f"{SIGN}/feedback", body)
     assert answer.status_code == 400
     assert field in [problem["field"] for problem in content(answer)["errors"]]
+
+
+def test_what_became_of_the_cards_is_counted_rule_by_rule(sluss: Sluss) -> None:
+    from datetime import UTC, datetime
+
+    view = sluss.app.extensions["sluss"].store.view()
+    system = f"{S}/CodeSystem/override-reason"
+    first, second = (
+        next(card["uuid"] for card in cards(sluss, call(order(), forms=found(FORM))) if topics([card]))
+        for _ in range(2)
+    )
+    given = [told(first, "accepted"), overridden(first, system, "completed-later"), told(second, "accepted")]
+    for one in given:
+        assert sluss.post(f"{SIGN}/feedback", {"feedback": [one]}).status_code == 200
+    (figures,) = view.card_figures(datetime(2020, 1, 1, tzinfo=UTC))
+    assert (figures.rule, figures.shown) == ("madrs-s-required", 2)
+    assert (figures.accepted, figures.overridden, figures.reasons) == (1, 1, ("completed-later",))
+    assert view.card_figures(datetime(2100, 1, 1, tzinfo=UTC)) == []
