@@ -27,10 +27,12 @@ MOST_EVENTS = 100
 _SHORTEST_HEARTBEAT = 10
 _LONGEST_HEARTBEAT = 7 * 24 * 3600
 _MOST_HEADERS = 20
+_MOST_FILTERS = 20
 _MOST_VALUES = 100
 
 _PAYLOAD = re.compile(r"application/(fhir\+)?json(\s*;\s*(fhirVersion\s*=\s*4\.0(\.1)?|charset\s*=\s*utf-?8))*", re.I)
-_HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}):[ \t]*([!-~]([ -~\t]{0,4000}[!-~])?)?[ \t]*")
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_VALUE = re.compile(r"[ -~\t]{0,4000}")
 _NOT_THEIRS = re.compile(
     r"(host|content-.*|transfer-encoding|te|trailer|connection|keep-alive|upgrade|expect|proxy-.*|accept-encoding|range"
     r"|forwarded|x-forwarded-.*|x-real-ip)",
@@ -113,42 +115,49 @@ def read_subscription(sent: Json, canonical: Canonical, base: str) -> Wanted | l
 
 def _filters(sent: Json, topic: Topic, base: str, issues: list[Issue]) -> Iterator[tuple[str, tuple[str, ...]]]:
     defined = DEFINITIONS[topic]
-    for _, extension in children(child(sent, "_criteria"), "extension"):
-        if extension.get("url") != f"{_EXTENSION}filter-criteria":
+    extensions = [one for _, one in children(child(sent, "_criteria"), "extension")]
+    told = [one.get("valueString") for one in extensions if one.get("url") == f"{_EXTENSION}filter-criteria"]
+    written = [part for one in told for part in str(one).split("&")]
+    for position, part in enumerate(written):
+        found = _FILTER.fullmatch(part)
+        values = tuple(value.removeprefix(f"{base}/") for value in found["values"].split(",")) if found else ()
+        known = found is not None and found["name"] in defined.filters and found["type"] in (None, defined.focus)
+        few = position < _MOST_FILTERS and len(values) <= _MOST_VALUES
+        if found is not None and known and few and all(values):
+            yield found["name"], values
             continue
-        for written in str(extension.get("valueString")).split("&"):
-            found = _FILTER.fullmatch(written)
-            values = tuple(value.removeprefix(f"{base}/") for value in found["values"].split(",")) if found else ()
-            known = found is not None and found["name"] in defined.filters and found["type"] in (None, defined.focus)
-            if found is None or not known or not all(values) or len(values) > _MOST_VALUES:
-                issues.append(
-                    error(
-                        IssueCode.NOT_SUPPORTED,
-                        "Subscription.criteria.extension",
-                        "Ämnet kan inte filtreras så.",
-                        f"filters of this topic: [{defined.focus}.]({'|'.join(sorted(defined.filters))})=value,…",
-                    )
-                )
-            else:
-                yield found["name"], values
+        issues.append(
+            error(
+                IssueCode.NOT_SUPPORTED,
+                "Subscription.criteria.extension",
+                "Ämnet kan inte filtreras så.",
+                f"filters of this topic: [{defined.focus}.]({'|'.join(sorted(defined.filters))})=value,… – at most "
+                f"{_MOST_FILTERS} with {_MOST_VALUES} values each",
+            )
+        )
+        if not few:
+            return
 
 
 def _headers(channel: Json, issues: list[Issue]) -> Iterator[tuple[str, str]]:
-    written = texts(channel, "header")
-    for position, line in enumerate(written):
-        found = _HEADER.fullmatch(line)
-        if found is None or _NOT_THEIRS.fullmatch(found[1]) or position >= _MOST_HEADERS:
-            issues.append(
-                error(
-                    IssueCode.VALUE,
-                    f"Subscription.channel.header[{position}]",
-                    "Huvudet kan inte skickas.",  # not repeated: it may be a secret
-                    f"a header is 'Name: value' in ASCII, at most {_MOST_HEADERS} of them, and none that says what is "
-                    "sent and to whom (Host, Content-*, Connection, Transfer-Encoding, Proxy-* and such)",
-                )
+    for position, line in enumerate(texts(channel, "header")):
+        name, _, value = line.partition(":")
+        value = value.strip(" \t")
+        sound = ":" in line and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
+        if sound and not _NOT_THEIRS.fullmatch(name) and position < _MOST_HEADERS:
+            yield name, value
+            continue
+        issues.append(
+            error(
+                IssueCode.VALUE,
+                f"Subscription.channel.header[{position}]",
+                "Huvudet kan inte skickas.",  # not repeated: it may be a secret
+                f"a header is 'Name: value' in ASCII, at most {_MOST_HEADERS} of them, and none that says what is "
+                "sent and to whom (Host, Content-*, Connection, Transfer-Encoding, Proxy-* and such)",
             )
-        else:
-            yield found[1], found[2] or ""
+        )
+        if position >= _MOST_HEADERS:
+            return
 
 
 def _content(channel: Json, issues: list[Issue]) -> Content:

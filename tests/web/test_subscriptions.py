@@ -161,6 +161,13 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a length of its own": (wanted(header=["X-A: b", "content-length: 1"]), "channel.header[1]"),
     "a second line in a header": (wanted(header=["X-A: b\r\nHost: elsewhere.example"]), "channel.header[0]"),
     "a header without a name": (wanted(header=[": b"]), "channel.header[0]"),
+    "a header that is all blanks and then none": (
+        wanted(header=["X-A:" + " " * 900_000 + "\u00e5"]),
+        "channel.header[0]",
+    ),
+    "too many headers": (wanted(header=[f"X-{n}: 1" for n in range(21)]), "channel.header[20]"),
+    "too many filters": (wanted("task-updated", "&".join(["status=requested"] * 21)), "criteria.extension"),
+    "too many values": (wanted("task-updated", "status=" + ",".join(["requested"] * 101)), "criteria.extension"),
     "an end in the past": ({**wanted(), "end": "2026-11-22T10:00:00Z"}, "end"),
     "a status that Sluss sets": ({**wanted(), "status": "error"}, "status"),
 }
