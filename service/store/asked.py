@@ -37,21 +37,6 @@ class QuantityValue:
     system: str | None = None
     code: str = ""
 
-    @property
-    def bounds(self) -> tuple[Decimal | None, Decimal | None] | None:
-        """The smallest and the largest number that can hold; None when any can."""
-        low, high = self.number - self.half, self.number + self.half
-        return {
-            "eq": (low, high),
-            "ap": (self.number - abs(self.number) / 10, self.number + abs(self.number) / 10),
-            "gt": (self.number, None),
-            "sa": (self.number, None),
-            "ge": (self.number, None),
-            "lt": (None, self.number),
-            "eb": (None, self.number),
-            "le": (None, self.number),
-        }.get(self.prefix)
-
 
 Value = TokenValue | DateValue | QuantityValue | str
 """What a clause compares with: reference, string and uri values are plain text (`Type/id` for a reference)."""

@@ -124,7 +124,9 @@ def _its_own(parameter: SearchParameter) -> str:
 
 
 def _has_row(of: str, condition: str) -> str:
-    return f"EXISTS (SELECT FROM search_value f WHERE f.type = {of}.type AND f.id = {of}.id AND {condition})"
+    return (
+        f"EXISTS (SELECT FROM search_value f WHERE f.type = {of}.type AND f.id = {of}.id AND {condition}{_BY_ITSELF})"
+    )
 
 
 def _chain(clause: Clause, query: SearchQuery, parameters: Parameters, of: str) -> str:
@@ -132,9 +134,8 @@ def _chain(clause: Clause, query: SearchQuery, parameters: Parameters, of: str) 
     for type_, held in clause.chained:
         there = referred_to(clause.parameter, parameters, of)
         conditions = [filter_condition(held, query, parameters, "t"), *may_see(query, "t", parameters, shared=True)]
-        alternatives.append(
-            f"EXISTS (SELECT FROM {there} AND t.type = {parameters.add(type_)} AND {' AND '.join(conditions)})"
-        )
+        there += f" AND t.type = {parameters.add(type_)} AND {' AND '.join(conditions)}"
+        alternatives.append(f"EXISTS (SELECT FROM {there}{_BY_ITSELF})")
     return f"({' OR '.join(alternatives)})" if alternatives else "false"
 
 
@@ -152,6 +153,9 @@ def _token(clause: Clause, value: Value, parameters: Parameters, of: str) -> str
     if clause.modifier == "identifier":
         below = f"{_its_own(parameter)}.identifier{_coded('value', value)}"
         return _exists(parameter, below, variables, parameters, of)
+    if (pairs := Clause(parameter, None, (value,)).pairs) is not None:
+        ((row, wanted),) = pairs
+        return _has_row(of, f"f.param = {parameters.add(row)} AND f.value = {parameters.add(wanted)}")
     if parameter.shape is not Shape.CODE:
         below = ".coding" if parameter.shape is Shape.CONCEPT else ""
         member = "value" if parameter.shape is Shape.IDENTIFIER else "code"
@@ -244,35 +248,47 @@ def _compared(prefix: str, start: str, end: str, low: str, high: str) -> str:
 
 def _quantity(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     assert isinstance(value, QuantityValue)  # noqa: S101 - what query.py makes of a quantity
-    number = "(element ->> 'value')::numeric"
-    exact, half = f"{parameters.add(value.number)}::numeric", f"{parameters.add(value.half)}::numeric"
-    within = f"({number} >= {exact} - {half} AND {number} < {exact} + {half})"
-    tests = [
-        {
-            "eq": within,
-            "ne": f"NOT {within}",
-            "gt": f"{number} > {exact}",
-            "sa": f"{number} > {exact}",
-            "lt": f"{number} < {exact}",
-            "eb": f"{number} < {exact}",
-            "ge": f"{number} >= {exact}",
-            "le": f"{number} <= {exact}",
-            "ap": f"abs({number} - {exact}) <= abs({exact}) * 0.1",
-        }[value.prefix]
-    ]
+    rows = clause.parameter.indexed is not None and not value.system and not value.code
+    number = "m.value" if rows else "(element ->> 'value')::numeric"
+    tests = [number_test(number, value, parameters)]
     if value.system:
         tests.append(f"element ->> 'system' = {parameters.add(value.system)}")
     if value.code:
         code = parameters.add(value.code)
         written = f"element ->> 'code' = {code}"
         tests.append(written if value.system else f"({written} OR element ->> 'unit' = {code})")
+    if rows:
+        name = parameters.add(clause.parameter.indexed)
+        return (
+            f"EXISTS (SELECT FROM measured m WHERE m.type = {of}.type AND m.id = {of}.id AND m.param = {name}"
+            f" AND {tests[0]}{_BY_ITSELF})"
+        )
     return _any_element(clause.parameter, " AND ".join(tests), parameters, of)
+
+
+def number_test(number: str, value: QuantityValue, parameters: Parameters) -> str:
+    """A SQL condition on a number, in a form that an index on it can be walked by."""
+    exact, half = f"{parameters.add(value.number)}::numeric", f"{parameters.add(value.half)}::numeric"
+    within = f"{number} >= {exact} - {half} AND {number} < {exact} + {half}"
+    return {
+        "eq": within,
+        "ne": f"NOT ({within})",
+        "gt": f"{number} > {exact}",
+        "sa": f"{number} > {exact}",
+        "lt": f"{number} < {exact}",
+        "eb": f"{number} < {exact}",
+        "ge": f"{number} >= {exact}",
+        "le": f"{number} <= {exact}",
+        "ap": f"{number} >= {exact} - abs({exact}) * 0.1 AND {number} <= {exact} + abs({exact}) * 0.1",
+    }[value.prefix]
 
 
 def _any_element(parameter: SearchParameter, test: str, parameters: Parameters, of: str) -> str:
     return f"EXISTS (SELECT FROM {elements(parameter, parameters, of)} WHERE {test})"
 
 
+_BY_ITSELF = " OFFSET 0"
+"""Keeps a condition a condition: without it PostgreSQL may begin with all rows that the inner query finds."""
 _NEAR = "interval '1 day'"
 _ONE = {
     Kind.TOKEN: _token,

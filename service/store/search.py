@@ -10,12 +10,11 @@ gathered and sorted; when none is, the index in the order asked for is walked.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, LiteralString
 
 from service.store.asked import Clause, DateValue, QuantityValue, SearchQuery, Sort, TokenValue
 from service.store.connections import Row
-from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see
+from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see, number_test
 from service.store.moments import instant
 from service.store.query import page_token
 from service.store.records import Stored
@@ -25,7 +24,7 @@ from service.store.statements import STORED
 
 SETTLED_UNTIL: LiteralString = "SELECT sluss_settled_until()"
 
-NARROW = 2000
+NARROW = 1000
 """The most index rows that are gathered and sorted for a page."""
 
 _MOST_SELECTIVE = ("identifier", "focus", "based-on", "part-of", "derived-from", "subject", "actor")
@@ -82,7 +81,7 @@ def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement
         _name_driver(driver, statuses or ("",), parameters)
         sql = _walk_values(query, filters, ages)
     else:
-        sql = _walk_type(query, _candidates(query, narrow, parameters), filters + ages)
+        sql = _walk_type(query, _candidates(query, narrow, parameters), filters + ages, _gathered(query, narrow))
     return Statement(sql.encode(), parameters.values)
 
 
@@ -121,9 +120,9 @@ def _drives(clause: Clause) -> bool:
         return all(held.pairs for _, held in clause.chained)
     if clause.modifier == "not" or clause.missing is not None:
         return False
-    bounded = [value.bounds for value in clause.values if isinstance(value, QuantityValue)]
     if clause.parameter.kind is Kind.QUANTITY:
-        return clause.parameter.indexed is not None and all(bounded)
+        asked = [value for value in clause.values if isinstance(value, QuantityValue)]
+        return clause.parameter.indexed is not None and all(value.prefix != "ne" for value in asked)
     if clause.parameter.main:
         return len(clause.values) == 1 and isinstance(clause.values[0], DateValue) and clause.values[0].prefix != "ne"
     return bool(clause.pairs)
@@ -142,7 +141,7 @@ def _driven_by(clause: Clause, parameters: Parameters) -> str:
         name = parameters.add(clause.parameter.indexed)
         return " UNION ALL ".join(
             f"SELECT m.id FROM measured m WHERE m.type = %(type)s AND m.param = {name}"
-            f"{_between('m.value', value, parameters)}"
+            f" AND {number_test('m.value', value, parameters)}"
             for value in clause.values
             if isinstance(value, QuantityValue)
         )
@@ -159,12 +158,6 @@ def _wanted(clause: Clause, parameters: Parameters) -> str:
     names = parameters.add([name for name, _ in pairs], array=True)
     values = parameters.add([value for _, value in pairs], array=True)
     return f"unnest({names}::text[], {values}::text[]) AS wanted (param, value)"
-
-
-def _between(column: str, value: QuantityValue, parameters: Parameters) -> str:
-    low, high = value.bounds or (None, None)
-    edges: list[tuple[str, Decimal | None]] = [(">=", low), ("<=", high)]
-    return "".join(f" AND {column} {sign} {parameters.add(edge)}::numeric" for sign, edge in edges if edge is not None)
 
 
 def _dated(clause: Clause, parameters: Parameters) -> str:
@@ -280,12 +273,12 @@ def _walk_values(query: SearchQuery, filters: list[str], ages: list[str]) -> str
     """
 
 
-def _walk_type(query: SearchQuery, candidates: str, conditions: list[str]) -> str:
+def _walk_type(query: SearchQuery, candidates: str, conditions: list[str], gathered: str) -> str:
     way = "DESC" if _descending(query) else "ASC"
     return f"""
         SELECT * FROM (
-            SELECT {STORED} FROM {candidates}{_all(conditions, "r.last_updated")}
-            ORDER BY r.last_updated {way} FETCH FIRST {query.count + 1} ROWS WITH TIES
+            SELECT * FROM (SELECT {STORED} FROM {candidates}{_all(conditions, "r.last_updated")}{gathered}) candidate
+            ORDER BY last_updated {way} FETCH FIRST {query.count + 1} ROWS WITH TIES
         ) page ORDER BY last_updated {way}, id
     """
 
@@ -296,6 +289,11 @@ def _candidates(query: SearchQuery, found_by: Clause | None, parameters: Paramet
         return "resource r WHERE r.type = %(type)s"
     return f"""(SELECT DISTINCT id FROM ({_driven_by(found_by, parameters)}) found) hit
         JOIN resource r ON r.type = %(type)s AND r.id = hit.id WHERE true"""
+
+
+def _gathered(query: SearchQuery, narrow: Clause | None) -> str:
+    """Ends the query for candidates that are few. Else PostgreSQL may walk all of the type in the order asked for."""
+    return " OFFSET 0" if narrow is not None or query.ids is not None else ""
 
 
 def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) -> str:
@@ -332,6 +330,7 @@ def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) 
     return f"""
         SELECT {STORED.replace("r.", "")}{told} FROM (
             SELECT {STORED}{shown} FROM {_candidates(query, narrow, parameters)}{_all(filters + ages, "r.last_updated")}
+            {_gathered(query, narrow)}
         ) candidate {start} ORDER BY {order} LIMIT {query.count + 1}
     """
 
