@@ -119,7 +119,7 @@ def _drop_indexes(connection: psycopg.Connection) -> list[str]:
     found = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND NOT indexdef LIKE 'CREATE UNIQUE%%'"
         " AND tablename = ANY(%s)",
-        (["resource", "resource_history", "search_value", "journal", "referral"],),
+        (["resource", "resource_history", "search_value", "measured", "journal", "referral"],),
     ).fetchall()
     for name, _ in found:
         connection.execute(f'DROP INDEX "{name}"'.encode())
@@ -191,9 +191,9 @@ _FROM_STAMPED = "JOIN template t ON {0} = t.stamp JOIN copy c ON c.k = t.k"
 
 _COPY = (
     f"""
-    INSERT INTO resource (type, id, version, last_updated, referral_id, body)
+    INSERT INTO resource (type, id, version, last_updated, referral_id, dated_from, dated_until, body)
     SELECT r.type, {_renamed("r.id")}, CASE WHEN r.type = 'Task' THEN 2 ELSE 1 END, c.stamp,
-           {_renamed("r.referral_id")},
+           {_renamed("r.referral_id")}, r.dated_from + (c.stamp - t.stamp), r.dated_until + (c.stamp - t.stamp),
            CASE WHEN r.type = 'Task' THEN
                replace(replace({_rewritten("r.body", "said")}, '"status":"requested"', '"status":"completed"'),
                        '"versionId":"1"', '"versionId":"2"')
@@ -210,6 +210,11 @@ _COPY = (
     SELECT s.type, s.param, replace({_renamed("s.value")}, t.identity, c.identity),
            CASE WHEN s.type = 'Task' THEN 'completed' ELSE s.status END, c.stamp, {_renamed("s.id")}
     FROM search_value s {_FROM_STAMPED.format("s.last_updated")}
+    """,
+    f"""
+    INSERT INTO measured (type, param, value, id)
+    SELECT m.type, m.param, m.value, {_renamed("m.id")}
+    FROM measured m JOIN resource r ON r.type = m.type AND r.id = m.id {_FROM_STAMPED.format("r.last_updated")}
     """,
     f"""
     INSERT INTO referral ({_REFERRAL})
