@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from service.store.index_values import indexed
 from service.store.moments import Moment
-from service.store.search_kinds import Kind, SearchParameter
+from service.store.search_kinds import Kind, SearchParameter, Shape
 
 DEFAULT_COUNT = 50
 
@@ -66,6 +66,9 @@ class Clause:
             if isinstance(value, str):
                 pairs.append((name, indexed(value)))
             elif isinstance(value, TokenValue) and value.code and value.system is None:
+                if parameter.shape is Shape.CONCEPT:
+                    # A code is indexed with its system only: those without are too many to be of help.
+                    return None
                 pairs.append((f"{name}:value", indexed(value.code)))
             elif isinstance(value, TokenValue) and value.code:
                 pairs.append((name, indexed(f"{value.system}|{value.code}")))

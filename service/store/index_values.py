@@ -46,23 +46,24 @@ def index_values(resource: Json, indexed_as: Sequence[tuple[str, str]] = ()) -> 
     """The distinct (row name, value) pairs of a resource, `indexed_as` among them.
 
     A reference gives `("focus", "ServiceRequest/7")` and, if it has an identifier, `("focus:identifier", …)`; an
-    identifier or a code gives its `system|value` and, for searches that name no system, its bare value.
+    identifier gives its `system|value` and, for searches that name no system, its bare value; a code its `system|code`.
     """
     pairs = dict.fromkeys((name, indexed(value)) for name, value in indexed_as)
     for name, parameter, path in _ELEMENTS.get(resource["resourceType"], ()):
         for element in _at(resource, path):
             if parameter.shape is Shape.IDENTIFIER:
-                pairs.update(dict.fromkeys(_pairs(name, element, "value")))
+                pairs.update(dict.fromkeys(_identifier_pairs(name, element)))
                 continue
             if parameter.shape is Shape.CONCEPT:
                 for coding in element.get("coding", ()):
-                    pairs.update(dict.fromkeys(_pairs(name, coding, "code")))
+                    if isinstance(coding.get("code"), str):
+                        pairs[(name, indexed(f"{coding.get('system', '')}|{coding['code']}"))] = None
                 continue
             written = element.get("reference")
             if isinstance(written, str) and (target := _target(written)):
                 pairs[(name, indexed(target))] = None
             if identifier := element.get("identifier"):
-                pairs.update(dict.fromkeys(_pairs(f"{name}:identifier", identifier, "value")))
+                pairs.update(dict.fromkeys(_identifier_pairs(f"{name}:identifier", identifier)))
     return list(pairs)
 
 
@@ -122,12 +123,11 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _pairs(name: str, element: Any, member: str) -> Iterator[tuple[str, str]]:
-    """Of an Identifier or a Coding."""
-    if not isinstance(element, dict) or not isinstance(element.get(member), str):
+def _identifier_pairs(name: str, identifier: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(identifier, dict) or not isinstance(identifier.get("value"), str):
         return
-    yield name, indexed(f"{element.get('system', '')}|{element[member]}")
-    yield f"{name}:value", indexed(element[member])
+    yield name, indexed(f"{identifier.get('system', '')}|{identifier['value']}")
+    yield f"{name}:value", indexed(identifier["value"])
 
 
 def _target(written: str) -> str | None:

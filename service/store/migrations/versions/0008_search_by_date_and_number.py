@@ -156,8 +156,6 @@ WITH asked (type, param, path) AS (VALUES
     FROM referring WHERE element #>> '{identifier,value}' IS NOT NULL
     UNION
     SELECT type, id, 'code', pg_temp.row_value(coalesce(system, '') || '|' || code) FROM coded
-    UNION
-    SELECT type, id, 'code:value', pg_temp.row_value(code) FROM coded
 )
 INSERT INTO search_value (type, param, value, status, last_updated, id)
 SELECT rows.type, rows.param, rows.value,
