@@ -19,7 +19,9 @@ from tests.hapi.server import Running, build
 
 pytestmark = pytest.mark.hapi
 
-S = "https://sluss.example/fhir"
+S = "https://region.example/fhir"
+"""A canonical base of its own, so that other tests on the same server do not meet these definitions."""
+
 JSON = {"Content-Type": "application/fhir+json"}
 
 HARMLESS = (
@@ -78,7 +80,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What `sluss publish` writes for each pack."""
     out = tmp_path_factory.mktemp("packages")
     for name in shipped():
-        ended = CliRunner().invoke(main, ["publish", str(out / name)], env={"SLUSS_PACK": name})
+        settings = {"SLUSS_PACK": name, "SLUSS_CANONICAL_BASE": S}
+        ended = CliRunner().invoke(main, ["publish", str(out / name)], env=settings)
         assert ended.exit_code == 0, ended.output
     return {name: out / name / "package" for name in shipped()}
 
