@@ -1,13 +1,18 @@
 """Search over HTTP: bad searches are told, odd ones harm nothing (contract 2)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fhir_mappings.r4 import SUPPORTED_TYPES
+from fhir_mappings.r4 import SUPPORTED_TYPES, validate
+from service.app import create_app
+from service.settings import Settings
+from service.store import connections
+from service.store.database import Store
 from service.store.search_parameters import BY_TYPE
 from tests.web.caller import Sluss, content, issues
 
@@ -140,3 +145,89 @@ def test_a_search_is_repeated_from_its_own_link(sluss: Sluss, another: Callable[
     assert "unknown" not in link
     again = content(another().get(link))
     assert again["entry"] == [e for e in first["entry"] if e["search"]["mode"] == "match"]
+
+
+def test_a_search_by_post_answers_as_by_get_and_counts_what_is_in_the_address_too(sluss: Sluss) -> None:
+    sluss.refer()
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    asked = content(sluss.get("/fhir/Task?status=requested&_count=5&_include=Task:focus"))
+    posted = sluss.post("/fhir/Task/_search?_count=5", "status=requested&_include=Task%3Afocus", form)
+    assert content(posted)["entry"] == asked["entry"]
+    assert sluss.post("/fhir/Task/_search", "status=requested&_format=xml", form).status_code == 406
+    assert sluss.post("/fhir/Task/_search", "status=requested&_format=json", form).status_code == 200
+
+
+def test_a_summary_and_elements_show_a_part_and_say_so_on_every_page(sluss: Sluss) -> None:
+    for number in range(3):
+        sluss.refer(f"R-{number}")
+    whole = sluss.search("Task?_sort=_id")
+    for query, shown in {
+        "_elements=status,for": {"resourceType", "id", "meta", "status", "intent", "for"},
+        "_summary=text": {"resourceType", "id", "meta", "status", "intent"},
+    }.items():
+        path, parts = f"/fhir/Task?_sort=_id&_count=2&{query}", []
+        while path:
+            page = content(sluss.get(path))
+            assert validate(page) == []
+            parts += [entry["resource"] for entry in page["entry"]]
+            path = next(
+                (k["url"].removeprefix("http://localhost") for k in page["link"] if k["relation"] == "next"), ""
+            )
+        for part, full in zip(parts, whole, strict=True):
+            assert part.keys() == shown
+            assert [tag["code"] for tag in part["meta"]["tag"]] == ["SUBSETTED"]
+            assert part["status"] == full["status"]
+    for summary in ("true", "data"):
+        (first, *_) = sluss.search(f"Task?_sort=_id&_summary={summary}")
+        assert first.keys() <= whole[0].keys()
+        assert first["meta"]["tag"]
+    assert sluss.search("Task?_sort=_id&_summary=false") == whole
+
+
+def test_elements_are_about_matches_not_about_what_comes_with_them(sluss: Sluss) -> None:
+    told = sluss.refer()
+    task, order = sluss.search("Task?_elements=status&_include=Task:focus")
+    assert "focus" not in task
+    assert order == told["order"]
+
+
+def test_a_total_is_told_when_asked_for_or_when_it_costs_nothing(sluss: Sluss) -> None:
+    for number in range(3):
+        sluss.refer(f"R-{number}")
+    totals = {
+        query: content(sluss.get(f"/fhir/Task?code=fulfill&{query}")).get("total")
+        for query in ("", "_sort=status&_count=2", "_sort=status&_count=2&_total=accurate", "_total=none", "_count=0")
+    }
+    assert list(totals.values()) == [3, None, 3, None, 3], totals
+
+
+def test_pretty_is_the_same_answer_in_lines(sluss: Sluss) -> None:
+    sluss.refer()
+    plainly = sluss.get("/fhir/Observation?_sort=_id")
+    pretty = sluss.get("/fhir/Observation?_sort=_id&_pretty=true")
+    assert pretty.text.count("\n") > 50
+    assert content(pretty)["entry"] == content(plainly)["entry"]
+
+
+def test_more_includes_than_a_page_shows_are_told(sluss: Sluss, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        sluss.refer(f"R-{number}")
+    for module in ("includes", "view"):
+        monkeypatch.setattr(f"service.store.{module}.MAX_INCLUDES", 2)
+    answer = content(sluss.get("/fhir/Patient?_revinclude=Task:patient"))
+    assert validate(answer) == []
+    modes = [entry["search"]["mode"] for entry in answer["entry"]]
+    assert modes == ["match", "include", "include", "outcome"]
+    assert answer["entry"][-1]["resource"]["issue"][0]["code"] == "too-costly"
+
+
+def test_a_search_that_takes_too_long_is_told_as_that(sluss: Sluss, monkeypatch: pytest.MonkeyPatch) -> None:
+    sluss.refer()
+    # One that waits instead of finding; the reader's own limit ends it.
+    monkeypatch.setattr("service.store.view.SETTLED_UNTIL", "SELECT pg_sleep(60)")
+    monkeypatch.setitem(connections._LIMITS, connections.READER, ("SET statement_timeout = '50ms'",))
+    house = sluss.app.extensions["sluss"]
+    fresh = Sluss(create_app(Settings(), replace(house, store=Store(house.store.url))))
+    answer = fresh.get("/fhir/Task?_sort=_lastUpdated")
+    assert answer.status_code == 400
+    assert issues(answer)[0]["code"] == "too-costly"
