@@ -21,12 +21,14 @@ from service.settings import Settings
 from service.store.records import StoreUnavailable
 from service.subscriptions.endpoints import Endpoints
 from service.web import (
+    bundles,
     errors,
     extraction,
     hooks,
     measuring,
     operations,
     plain,
+    reading,
     rest,
     searching,
     subscriptions,
@@ -63,7 +65,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for check in (_only_loopback, check_address, check_media, check_caller):
         app.before_request(check)
     app.before_request(_Directory(home))
-    for room in (system, subscriptions, operations, extraction, hooks, searching, rest, plain, wake):
+    for room in (system, subscriptions, operations, extraction, hooks, searching, reading, rest, bundles, plain, wake):
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     r4.prepare()

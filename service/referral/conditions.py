@@ -1,15 +1,19 @@
-"""If-None-Exist: what an organisation has here already that matches a search (contract 3).
+"""Conditions: what is here already that matches a search (contract 3).
 
-https://hl7.org/fhir/R4/http.html#ccreate. Matches are looked for within the referring organisation only, so that nobody
-learns of another's; shared providers are everybody's.
+If-None-Exist, conditional update and patch, conditional references: https://hl7.org/fhir/R4/http.html#ccreate,
+#cond-update, #trules. Matches are looked for within the referring organisation or the treating team only, so that
+nobody learns of another's; shared providers are everybody's.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+from fhir_mappings.bundle import references, rewrite_references
+from fhir_mappings.elements import text
 from fhir_mappings.issues import IssueCode, error
-from fhir_mappings.records import Reference
+from fhir_mappings.records import Json, Reference
+from service.access.caller import Caller
 from service.referral.house import House
 from service.referral.intake import Lookup, Part, Reading, Submission, Unreadable, read_parts
 from service.referral.lookup import SHARED
@@ -21,14 +25,23 @@ from service.store.view import View
 HEADER = "http.If-None-Exist"
 
 
-def the_one_match(view: View, type_: str, condition: str, organisation: str, expression: str = HEADER) -> Stored | None:
-    """The one resource of an organisation that matches the search `condition`, None when none does. Raises Refusal when
-    several do (stale), or the condition is no search (unreadable); `expression` says where it stands.
+def the_one_match(
+    view: View,
+    type_: str,
+    condition: str,
+    organisation: str | None,
+    expression: str = HEADER,
+    *,
+    team: str | None = None,
+) -> Stored | None:
+    """The one resource of an organisation that matches the search `condition`, None when none does; with `team` one of
+    the referrals at that team, with neither one of all. Raises Refusal when several do (stale), or the condition is no
+    search (unreadable); `expression` says where it stands.
     """
     query = _query(type_, condition, expression)
     if type_ in SHARED:
         own = list(view.search(query).matches)
-    elif type_ == "Patient":
+    elif type_ == "Patient" and organisation is not None:
         own = [
             match
             for match in view.search(query).matches
@@ -36,7 +49,7 @@ def the_one_match(view: View, type_: str, condition: str, organisation: str, exp
         ]
     else:
         # only its own are looked through: another's matches must not fill the page
-        own = list(view.search(replace(query, organisation=organisation)).matches)
+        own = list(view.search(replace(query, organisation=organisation, team=team)).matches)
     if len(own) > 1:
         raise Refusal(
             Kind.STALE,
@@ -44,12 +57,41 @@ def the_one_match(view: View, type_: str, condition: str, organisation: str, exp
                 error(
                     IssueCode.MULTIPLE_MATCHES,
                     expression,
-                    "Flera resurser passar in på If-None-Exist.",
-                    f"{len(own)} resources match If-None-Exist",
+                    "Flera resurser passar in på villkoret.",
+                    f"{len(own)} resources match the condition",
                 )
             ],
         )
     return own[0] if own else None
+
+
+def callers_match(view: View, caller: Caller, type_: str, condition: str, expression: str = HEADER) -> Stored | None:
+    """`the_one_match` among what the caller's own organisation or team has; of all for who belongs to none."""
+    return the_one_match(view, type_, condition, caller.organisation, expression, team=caller.team)
+
+
+def with_real_references(view: View, caller: Caller, resource: Json, place: str) -> Json:
+    """The resource, which stands at `place` in a transaction, with each reference that is a search (`Patient?name=…`)
+    replaced by what it finds. Raises Refusal where it finds nothing or several.
+    """
+    found: dict[str, str] = {}
+    for expression, reference in references(resource):
+        literal = text(reference, "reference") or ""
+        type_, is_search, condition = literal.partition("?")
+        if not is_search or not type_.isalpha() or literal in found:
+            continue
+        where = f"{place}.{expression.partition('.')[2]}.reference"
+        match = callers_match(view, caller, type_, condition, where)
+        if match is None:
+            told = error(
+                IssueCode.NOT_FOUND,
+                where,
+                "Ingen resurs passar in på hänvisningen.",
+                "no resource matches this conditional reference",
+            )
+            raise Refusal(Kind.STALE, [told])
+        found[literal] = match.reference
+    return rewrite_references(resource, found)
 
 
 def with_what_exists(house: House, submission: Submission, reading: Reading, stored: Lookup) -> Submission | Unreadable:
@@ -80,7 +122,9 @@ def _as_it_exists(view: View, part: Part, organisation: str) -> Part:
 
 
 def _query(type_: str, condition: str, expression: str) -> SearchQuery:
-    parameters = parse_qsl(condition.partition("?")[2] or condition, keep_blank_values=True)
+    before, mark, rest = condition.partition("?")
+    is_prefix = mark and (not before or before.isalpha())  # `Type?` or `?`; any other one stands in a value
+    parameters = parse_qsl(rest if is_prefix else condition, keep_blank_values=True)
     query = parse_query(type_, parameters, strict=True)
     if isinstance(query, list):
         raise Refusal(Kind.UNREADABLE, [replace(issue, expression=expression) for issue in query])
@@ -91,8 +135,8 @@ def _query(type_: str, condition: str, expression: str) -> SearchQuery:
                 error(
                     IssueCode.INVALID,
                     expression,
-                    "If-None-Exist är ingen sökning.",
-                    "If-None-Exist needs at least one search parameter",
+                    "Villkoret är ingen sökning.",
+                    "a condition needs at least one search parameter",
                 )
             ],
         )

@@ -10,6 +10,7 @@ from service.definitions.operations import OPERATIONS
 from service.definitions.profiles import PROFILES
 from service.definitions.search import definition_of
 from service.store.search_parameters import BY_TYPE, PARAMETERS, Kind, SearchParameter, Shape
+from service.web.requests_in import PATCHES
 from service.web.rest import CREATABLE, TYPES, UPDATABLE
 
 COMMON = (("_id", "token"), ("_lastUpdated", "date"))
@@ -40,6 +41,7 @@ def capability_of(canonical: Canonical) -> Json:
         "software": {"name": "Sluss", "version": SOFTWARE_VERSION},
         "fhirVersion": "4.0.1",
         "format": ["json", "application/fhir+json"],
+        "patchFormat": list(PATCHES),
         "rest": [
             {
                 "mode": "server",
@@ -51,8 +53,16 @@ def capability_of(canonical: Canonical) -> Json:
                 "interaction": [
                     {
                         "code": "transaction",
-                        "documentation": "One ServiceRequest (POST or PUT) with the resources that belong to it.",
-                    }
+                        "documentation": (
+                            "At most one ServiceRequest (POST or PUT) with the resources that belong to it; with or"
+                            " without it, changes of Tasks and evidence, messages, reads and searches. Entries are done"
+                            " in R4's order of verbs, but what others refer to before them."
+                        ),
+                    },
+                    {
+                        "code": "batch",
+                        "documentation": "Any requests that may be made by themselves; entries do not refer to others.",
+                    },
                 ],
             }
         ],
@@ -60,9 +70,9 @@ def capability_of(canonical: Canonical) -> Json:
 
 
 def _resource(type_: str, canonical: Canonical) -> Json:
-    interactions = ["read", "vread", "history-instance", "search-type"]
+    interactions = ["read", "vread", "history-instance", "history-type", "search-type"]
     interactions += ["create"] if type_ in CREATABLE else []
-    interactions += ["update"] if type_ in UPDATABLE else []
+    interactions += ["update", "patch"] if type_ in UPDATABLE else []
     parameters = BY_TYPE.get(type_, {})
     described: Json = {
         "type": type_,
@@ -71,9 +81,9 @@ def _resource(type_: str, canonical: Canonical) -> Json:
         "versioning": "versioned",
         "readHistory": True,
         "updateCreate": False,
-        "conditionalCreate": type_ in ("ServiceRequest", "Observation", "QuestionnaireResponse"),
-        "conditionalRead": "not-supported",
-        "conditionalUpdate": False,
+        "conditionalCreate": type_ in CREATABLE,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": type_ in UPDATABLE,
         "conditionalDelete": "not-supported",
         "referencePolicy": ["literal", "logical"],
         "searchInclude": [f"{type_}:{p.name}" for p in parameters.values() if p.kind is Kind.REFERENCE],

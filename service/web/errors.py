@@ -13,7 +13,7 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
-from service.web.requests_in import HOOKS, WAKE, as_far_as_readable, base_url, house
+from service.web.requests_in import HOOKS, PATCHES, WAKE, as_far_as_readable, base_url, house
 from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
@@ -81,6 +81,8 @@ def _http(problem: HTTPException) -> Response:
     headers = {}
     if isinstance(problem, MethodNotAllowed):
         headers["Allow"] = ", ".join(methods_of(request.path) or sorted(problem.valid_methods or ()))
+    if status == 415 and request.method == "PATCH":
+        headers["Accept-Patch"] = ", ".join(PATCHES)
     return outcome(status, [error(code, None, text, f"{status} {problem.name}")], headers)
 
 

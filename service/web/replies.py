@@ -1,49 +1,68 @@
 """How answers look: stored resources, receipts of referrals, search sets and histories."""
 
-from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from urllib.parse import urlencode
 
 from flask import Response, request
 
-from fhir_mappings.bundle import transaction_response
 from fhir_mappings.issues import Issue, IssueCode, Severity, to_operation_outcome
 from fhir_mappings.records import Json, Verdict
-from fhir_mappings.strict_json import dump
+from fhir_mappings.strict_json import dump, dump_text
 from service.referral.journey.judgement import SEVERITY
 from service.referral.journey.receive import Receipt
+from service.store.histories import HistoryPage, HistoryQuery
 from service.store.records import Stored
-from service.web.requests_in import base_url, house, prefers
+from service.web.requests_in import WRITING, base_url, house, prefers
 
 FHIR = "application/fhir+json; charset=utf-8"
 
 
-def fhir(body: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+class Answer(Response):
+    """A FHIR answer that knows what it is about, for the Bundle that it may become an entry of."""
+
+    stored: Stored | None = None
+    receipt: Receipt | None = None
+
+
+def fhir(body: str, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     """A FHIR JSON answer from serialised text."""
-    return Response(body, status, headers, content_type=FHIR)
+    return Answer(body, status, headers, content_type=FHIR)
 
 
-def resource(stored: Stored, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A stored resource as `Prefer` wants it, with ETag, Last-Modified and, where it was written, Location."""
-    told = {**version_headers(stored), **(headers or {})}
+def resource(stored: Stored, status: int = 200, body: str | None = None) -> Answer:
+    """A stored resource as `Prefer` wants it, with ETag, Last-Modified and, where it was made, Location. `body`: the
+    part of it that was asked for.
+    """
+    headers = version_headers(stored)
     if status == 201:
-        told["Location"] = location(stored)
-    match prefers() if request.method in ("POST", "PUT") else "representation":
+        headers["Location"] = location(stored)
+    text = stored.body if body is None else body
+    match prefers() if request.method in WRITING else "representation":
         case "minimal":
-            return fhir("", status, told)
+            text = ""
         case "OperationOutcome":
-            return fhir(dump(to_operation_outcome([])), status, told)
-    return fhir(stored.body, status, told)
+            text = dump(to_operation_outcome([]))
+    answer = fhir(text, status, headers)
+    answer.stored = stored
+    return answer
+
+
+def unchanged(stored: Stored) -> Answer:
+    """304: the client has this version already."""
+    answer = Answer(status=304, headers=version_headers(stored))
+    answer.stored = stored
+    return answer
 
 
 def version_headers(stored: Stored) -> dict[str, str]:
     """ETag and Last-Modified."""
-    return {"ETag": f'W/"{stored.version}"', "Last-Modified": http_date(stored)}
+    return {"ETag": f'W/"{stored.version}"', "Last-Modified": http_date(stored.last_updated)}
 
 
-def http_date(stored: Stored) -> str:
-    """RFC 9110 date of the last change."""
-    return format_datetime(stored.last_updated.astimezone(UTC), usegmt=True)
+def http_date(moment: datetime) -> str:
+    """A moment as RFC 9110 writes dates, to the second."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def location(stored: Stored) -> str:
@@ -51,17 +70,19 @@ def location(stored: Stored) -> str:
     return f"{base_url()}/{stored.type}/{stored.id}/_history/{stored.version}"
 
 
-def receipt(given: Receipt) -> Response:
+def receipt(given: Receipt, status: int) -> Answer:
     """What became of a single ServiceRequest: 201, or 200 for one that was here; always with the verdict's headers."""
     stored = given.service_request
-    status = 200 if given.replayed or request.method == "PUT" else 201
     headers = {**version_headers(stored), **verdict_headers(given), "Location": location(stored)}
+    text = stored.body
     match prefers():
         case "minimal":
-            return fhir("", status, headers)
+            text = ""
         case "OperationOutcome":
-            return fhir(dump(receipt_outcome(given)), status, headers)
-    return fhir(stored.body, status, headers)
+            text = dump(receipt_outcome(given))
+    answer = fhir(text, status, headers)
+    answer.stored, answer.receipt = stored, given
+    return answer
 
 
 def verdict_headers(given: Receipt) -> dict[str, str]:
@@ -111,57 +132,51 @@ def receipt_issues(given: Receipt) -> list[Issue]:
     return [*issues, *given.advice]
 
 
-def transaction(given: Receipt, order_position: int, size: int) -> Response:
-    """The transaction-response: an entry each in request order; the ServiceRequest's carries verdict and findings."""
-    responses: list[Json] = [{"response": {"status": "200 OK"}} for _ in range(size)]
-    for position, stored, is_new in given.parts:
-        if position is not None:
-            responses[position] = {"response": _entry_response(stored, is_new)}
+def entry_responses(given: Receipt, order_position: int, size: int) -> list[Json]:
+    """An entry for each of a referral's in request order; the ServiceRequest's carries verdict and findings. Under
+    `Prefer: return=representation` each has what is stored.
+    """
+    whole = prefers("minimal") == "representation"
+    entries: list[Json] = [{"response": {"status": "200 OK"}} for _ in range(size)]
     new = not given.replayed and given.service_request.version == 1
-    responses[order_position] = {
-        "response": {**_entry_response(given.service_request, new), "outcome": receipt_outcome(given)}
-    }
-    return fhir(dump(transaction_response(responses)), 200, verdict_headers(given))
+    for position, stored, is_new in (*given.parts, (order_position, given.service_request, new)):
+        if position is not None:
+            entries[position] = {"response": entry_response(stored, "201 Created" if is_new else "200 OK")}
+            if whole:
+                entries[position] = {"resource": stored.content, **entries[position]}
+    entries[order_position]["response"]["outcome"] = receipt_outcome(given)
+    return entries
 
 
-def _entry_response(stored: Stored, is_new: bool) -> Json:
+def entry_response(stored: Stored, status: str) -> Json:
+    """`Bundle.entry.response` of what an entry has made, changed or read."""
     return {
-        "status": "201 Created" if is_new else "200 OK",
+        "status": status,
         "location": f"{stored.type}/{stored.id}/_history/{stored.version}",
         "etag": f'W/"{stored.version}"',
         "lastModified": stored.last_updated.isoformat(),
     }
 
 
-def history(type_: str, id_: str, versions: Sequence[Stored]) -> Response:
+def history(query: HistoryQuery, page: HistoryPage) -> Answer:
     """A history Bundle, newest first. https://hl7.org/fhir/R4/http.html#history"""
-    entries = ",".join(
-        '{"fullUrl":'
-        + dump_text(f"{base_url()}/{type_}/{id_}")
-        + ',"resource":'
-        + stored.body
-        + ',"request":'
-        + dump(
-            {
-                "method": "POST" if stored.version == 1 else "PUT",
-                "url": type_ if stored.version == 1 else f"{type_}/{id_}",
-            }
-        )
-        + ',"response":'
-        + dump(_entry_response(stored, stored.version == 1))
-        + "}"
-        for stored in versions
-    )
-    self_url = dump_text(f"{base_url()}/{type_}/{id_}/_history")
-    return fhir(
-        f'{{"resourceType":"Bundle","type":"history","total":{len(versions)},'
-        f'"link":[{{"relation":"self","url":{self_url}}}],"entry":[{entries}]}}'
-    )
+    entries = ",".join(_past(stored) for stored in page.versions)
+    here = "/".join(part for part in (base_url(), query.type, query.id, "_history") if part)
+    links = [{"relation": "self", "url": f"{here}?{urlencode(query.used)}" if query.used else here}]
+    if page.next is not None:
+        links.append({"relation": "next", "url": f"{here}?{urlencode([*query.used, ('_page', page.next)])}"})
+    total = "" if page.total is None else f'"total":{page.total},'
+    listed = f',"entry":[{entries}]' if entries else ""
+    return fhir(f'{{"resourceType":"Bundle","type":"history",{total}"link":{dump(links)}{listed}}}')
 
 
-def dump_text(text: str) -> str:
-    """A JSON string literal."""
-    return dump({"": text})[4:-1]
+def _past(stored: Stored) -> str:
+    made = stored.version == 1
+    asked = {"method": "POST" if made else "PUT", "url": stored.type if made else stored.reference}
+    return (
+        f'{{"fullUrl":{dump_text(f"{base_url()}/{stored.reference}")},"resource":{stored.body},"request":{dump(asked)},'
+        f'"response":{dump(entry_response(stored, "201 Created" if made else "200 OK"))}}}'
+    )
 
 
 _VERDICT_TEXT = {

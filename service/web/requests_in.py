@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,13 +12,14 @@ from flask import current_app, request
 from werkzeug.exceptions import HTTPException, NotAcceptable, NotFound, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
-from fhir_mappings import strict_json
+from fhir_mappings import json_patch, strict_json
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.r4 import validate
-from fhir_mappings.records import Json
+from fhir_mappings.records import Json, Reference
 from service.access.caller import HEADER, Caller, read_caller
 from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
+from service.referral.together import together
 
 MOST_BYTES = 1_000_000
 MOST_ENTRIES = 200
@@ -29,6 +32,13 @@ HOOKS = "/cds-services"
 
 FHIR_JSON = ("application/fhir+json", "application/json")
 
+FORM = ("application/x-www-form-urlencoded",)
+
+PATCHES = (json_patch.MEDIA_TYPE,)
+"""The patch formats. A merge patch or FHIRPath Patch is none of them."""
+
+WRITING = frozenset({"POST", "PUT", "PATCH"})
+
 FHIR_VERSIONS = ("4.0", "4.0.1")
 """What `fhirVersion=` in a media type may say: https://hl7.org/fhir/R4/http.html#version-parameter"""
 
@@ -37,10 +47,26 @@ _NO_VERSION = 0
 """Stands for an ETag that is none of ours: no resource ever had this version, so it is always stale."""
 
 
+_TOGETHER = "sluss.together"
+"""In the WSGI environment: the house whose changes are all one, while there is one."""
+
+
 def house() -> House:
-    """The house that this application serves."""
-    served: House = current_app.extensions["sluss"]
+    """The house that this application serves; within `in_one_change`, all that it changes is one change."""
+    served: House = request.environ.get(_TOGETHER) or current_app.extensions["sluss"]
     return served
+
+
+@contextmanager
+def in_one_change(concerning: Iterable[Reference]) -> Iterator[None]:
+    """Whatever this request does in the block is stored as a whole or not at all; see `together`."""
+    outer = request.environ.get(_TOGETHER)
+    with together(house(), concerning) as joined:
+        request.environ[_TOGETHER] = joined
+        try:
+            yield
+        finally:
+            request.environ[_TOGETHER] = outer
 
 
 def caller() -> Caller:
@@ -59,8 +85,8 @@ def check_media() -> None:
         return
     searches = request.path.rstrip("/").endswith("/_search")
     nothing_sent = request.content_length == 0 or (searches and not request.content_type)
-    if request.method in ("POST", "PUT") and not nothing_sent:
-        allowed = ("application/x-www-form-urlencoded",) if searches else FHIR_JSON
+    if request.method in WRITING and not nothing_sent:
+        allowed = FORM if searches else PATCHES if request.method == "PATCH" else FHIR_JSON
         charset = request.mimetype_params.get("charset", "utf-8").lower()
         version = request.mimetype_params.get("fhirversion", "4.0")
         if request.mimetype not in allowed or charset not in ("utf-8", "utf8") or version not in FHIR_VERSIONS:
@@ -116,8 +142,8 @@ class Body:
     issues: tuple[Issue, ...]
 
 
-def read_json() -> Json:
-    """The body as a JSON object. Raises Refusal with every problem, or 413."""
+def read_bytes() -> bytes:
+    """The body as it came. Raises 413."""
     length = request.content_length
     if length is not None and length > MOST_BYTES:
         raise RequestEntityTooLarge
@@ -125,7 +151,12 @@ def read_json() -> Json:
     if len(raw) > MOST_BYTES:
         raise RequestEntityTooLarge
     request.environ["sluss.raw"] = raw
-    parsed = strict_json.parse(raw)
+    return raw
+
+
+def read_json() -> Json:
+    """The body as a JSON object. Raises Refusal with every problem, or 413."""
+    parsed = strict_json.parse(read_bytes())
     if isinstance(parsed, list):
         raise Refusal(Kind.UNREADABLE, parsed)
     return parsed
@@ -185,10 +216,19 @@ def version_in(etag: str) -> int | None:
     return int(found[1]) if found else _NO_VERSION
 
 
-def prefers() -> str:
-    """`minimal`, `representation` or `OperationOutcome` from Prefer; representation by default."""
+def if_none_exist() -> str | None:
+    """The search in If-None-Exist. What a client has not escaped reads as UTF-8."""
+    header = request.headers.get("If-None-Exist")
+    try:
+        return header and header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
+def prefers(otherwise: str = "representation") -> str:
+    """`minimal`, `representation` or `OperationOutcome` from Prefer; `otherwise` by default."""
     found = re.search(r"return\s*=\s*\"?(minimal|representation|OperationOutcome)\b", request.headers.get("Prefer", ""))
-    return found[1] if found else "representation"
+    return found[1] if found else otherwise
 
 
 def is_strict() -> bool:

@@ -1,186 +1,200 @@
-"""The FHIR REST interactions of contract 2. Each route reads, asks, answers; the rules live elsewhere."""
+"""create, update and patch, also under conditions (contract 2). Each route reads, asks, answers; the rules live
+elsewhere. https://hl7.org/fhir/R4/http.html
+"""
 
 from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
-from fhir_mappings.r4 import SUPPORTED_TYPES
-from fhir_mappings.records import Json
+from fhir_mappings.json_patch import Failure, Unpatched, patched, read_patch
+from fhir_mappings.r4 import SUPPORTED_TYPES, validate
+from fhir_mappings.records import Json, Reference
 from service.definitions.operations import OPERATIONS
-from service.referral.conditions import with_what_exists
-from service.referral.intake import Part, Submission, Unreadable, parts_of, read_submission
+from service.referral.conditions import callers_match
 from service.referral.journey.amend import add_evidence, amend, change_evidence
 from service.referral.journey.correspond import correspond
 from service.referral.journey.delegate import add_task
 from service.referral.journey.progress import progress
-from service.referral.journey.receive import Receipt, already_here, authorise, reading_for, receive
-from service.referral.lookup import usable_by
-from service.referral.refusal import Kind, Refusal, not_found
-from service.store.records import Stored
+from service.referral.refusal import Kind, Refusal, not_found, stale
+from service.referral.together import concerned
+from service.store.records import StaleVersion, Stored
 from service.web import replies
-from service.web.measuring import count_received
+from service.web.referrals import take_single
 from service.web.requests_in import (
+    MOST_BYTES,
     Body,
     caller,
     house,
     if_match,
+    if_none_exist,
+    in_one_change,
+    read_bytes,
     read_resource,
-    version_in,
 )
 
 blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
 
 TYPES = SUPPORTED_TYPES
-"""What can be read, searched and have a history."""
-
-
-@blueprint.get("/<type_>/<id_>")
-def read(type_: str, id_: str) -> Response:
-    """The interaction read."""
-    known_type(type_)
-    stored = house().store.view().get(type_, id_)
-    if stored is None:
-        raise not_found(type_, id_)
-    return replies.resource(stored)
-
-
-@blueprint.get("/<type_>/<id_>/_history/<int:version>")
-def vread(type_: str, id_: str, version: int) -> Response:
-    """The interaction vread."""
-    known_type(type_)
-    stored = house().store.view().version(type_, id_, version)
-    if stored is None:
-        raise not_found(type_, f"{id_}/_history/{version}")
-    return replies.resource(stored)
-
-
-@blueprint.get("/<type_>/<id_>/_history")
-def history(type_: str, id_: str) -> Response:
-    """history-instance"""
-    known_type(type_)
-    versions = house().store.view().history(type_, id_)
-    if not versions:
-        raise not_found(type_, id_)
-    return replies.history(type_, id_, versions)
+"""What can be read, searched and has a history, of each resource and of the type."""
 
 
 @blueprint.post("/<type_>")
 def create(type_: str) -> Response:
-    """create, for the types that somebody may make."""
+    """create, for the types that somebody may make; with If-None-Exist only if there is none."""
     known_type(type_)
     make = _CREATE.get(type_)
     if make is None:
         raise MethodNotAllowed
     _raise_condition_in_address()
-    return make(read_resource(type_))
+    return make(_sound(read_resource(type_)), if_none_exist())
 
 
 @blueprint.put("/<type_>/<id_>")
 def update(type_: str, id_: str) -> Response:
     """update; ids are given by Sluss, so an unknown one is 404."""
-    known_type(type_)
-    change = _UPDATE.get(type_)
-    if change is None:
-        raise MethodNotAllowed
+    change = _changing(type_)
     body = read_resource(type_)
     if body.resource.get("id") != id_:
-        wrong = error(
-            IssueCode.INVALID,
-            f"{type_}.id",
-            "Resursens id stämmer inte med adressen.",
-            f"the body's id must be {id_!r}, as in the URL",
-        )
-        raise Refusal(Kind.UNREADABLE, [*body.issues, wrong])
+        raise Refusal(Kind.UNREADABLE, [*body.issues, _other_id(type_, id_)])
+    body = _sound(body)
+    if request.headers.get("If-None-Match") == "*" and house().store.view().get(type_, id_) is not None:
+        raise Refusal(Kind.STALE, [_IS_THERE])
     return change(body)
 
 
-@blueprint.post("")
-@blueprint.post("/", strict_slashes=False)
-def transaction() -> Response:
-    """transaction: one referral and what belongs to it."""
-    body = read_resource("Bundle")
-    order, beside, _ = parts_of(body.resource)
-    size = 1 + len(beside)
-    if order is not None and order.method == "PUT":
-        target = _target(order)
-        errors = [issue for issue in body.issues if is_error(issue)]
-        if errors or isinstance(target, Issue):
-            raise Refusal(Kind.UNREADABLE, [*errors, *([target] if isinstance(target, Issue) else [])])
-        if_matching = version_in(order.if_match) if order.if_match else None
-        given = amend(house(), caller(), body.resource, target, if_matching)
-    else:
-        submission = _submission(body)
-        given = _receive(submission, submission.order.if_none_exist)
-    return replies.transaction(given, order.position or 0 if order else 0, size)
+@blueprint.put("/<type_>")
+def update_conditionally(type_: str) -> Response:
+    """Conditional update: none that matches the search makes one, one is changed, several are 412."""
+    change = _changing(type_)
+    body = _sound(read_resource(type_))
+    condition = _condition()
+    match = callers_match(house().store.view(), caller(), type_, condition, "http.query")
+    sent_id = body.resource.get("id")
+    if match is not None:
+        if sent_id not in (None, match.id):
+            raise Refusal(Kind.UNREADABLE, [_other_id(type_, match.id)])
+        return change(Body({**body.resource, "id": match.id}, body.issues))
+    if sent_id is not None:
+        if house().store.view().get(type_, sent_id) is not None:
+            raise Refusal(Kind.CONFLICT, [_ANOTHER], location=f"{type_}/{sent_id}")
+        raise not_found(type_, sent_id)
+    if type_ == "ServiceRequest":  # its own number keeps it from being doubled
+        return _create_order(body, None)
+    made = _CREATE[type_](body, condition)
+    if made.status_code != 201:  # somebody has made it meanwhile, and it has not been changed
+        raise StaleVersion(())
+    return made
+
+
+@blueprint.patch("/<type_>/<id_>")
+def patch(type_: str, id_: str) -> Response:
+    """JSON Patch of the current version, then the very same way as an update of what that makes."""
+    return _patch(_changing(type_), type_, id_)
+
+
+@blueprint.patch("/<type_>")
+def patch_conditionally(type_: str) -> Response:
+    """Conditional patch of the one that matches the search; none is 404, several are 412."""
+    change = _changing(type_)
+    match = callers_match(house().store.view(), caller(), type_, _condition(), "http.query")
+    if match is None:
+        raise not_found(type_, "?")
+    return _patch(change, type_, match.id)
+
+
+# ---------------------------------------------------------------- patch
+
+
+def _patch(change: Callable[[Body], Response], type_: str, id_: str) -> Response:
+    operations = read_patch(read_bytes())
+    if isinstance(operations, Unpatched):
+        raise _unpatched(operations)
+    with in_one_change([Reference(f"{type_}/{id_}")]):
+        current = house().store.view().get(type_, id_)
+        if current is None:
+            raise not_found(type_, id_)
+        version = if_match()
+        if version is not None and version != current.version:
+            raise stale(version, current.version)
+        try:
+            body = _as_patched(current, operations)
+        except Refusal:
+            _raise_for_strangers(change, current)
+            raise
+        return change(body)
+
+
+def _as_patched(current: Stored, operations: list[Json]) -> Body:
+    """What an update with the whole resource would have sent. Raises Refusal."""
+    made = patched(current.content, operations, MOST_BYTES)
+    if isinstance(made, Unpatched):
+        raise _unpatched(made)
+    if (made.get("resourceType"), made.get("id")) != (current.type, current.id):
+        raise Refusal(Kind.UNREADABLE, [_other_id(current.type, current.id)])
+    return _sound(Body(made, tuple(validate(made))))
+
+
+def _raise_for_strangers(change: Callable[[Body], Response], current: Stored) -> None:
+    """Who goes before what (contract 2), also where a patch cannot be carried out: whoever may not change the resource
+    must not try out by patches what it holds. Nothing of this is stored.
+    """
+    try:
+        change(Body(current.content, ()))
+    except Refusal as refusal:
+        if refusal.kind is Kind.FORBIDDEN:
+            raise
+
+
+def _unpatched(problem: Unpatched) -> Refusal:
+    kinds = {
+        Failure.MALFORMED: Kind.UNREADABLE,
+        Failure.CONFLICT: Kind.CONFLICT,
+        Failure.IMPOSSIBLE: Kind.INVALID,
+    }
+    return Refusal(kinds[problem.failure], problem.issues)
 
 
 # ---------------------------------------------------------------- per type
 
 
-def _create_order(body: Body) -> Response:
-    return replies.receipt(_receive(_submission(body), request.headers.get("If-None-Exist")))
-
-
-def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:
-    """Take the referral in, unless the condition says that it is here."""
-    if if_none_exist is not None:
-        existing = already_here(house(), caller(), submission, if_none_exist)
-        if existing is not None:
-            return existing
-    given = receive(house(), caller(), submission)
-    if not given.replayed:
-        count_received(str(given.assessment.verdict))
-    return given
+def _create_order(body: Body, condition: str | None) -> Response:
+    given = take_single(body, condition)
+    return replies.receipt(given, 200 if given.replayed else 201)
 
 
 def _update_order(body: Body) -> Response:
-    _raise_unreadable(body)
-    return replies.receipt(amend(house(), caller(), body.resource, body.resource["id"], if_match()))
+    return replies.receipt(amend(house(), caller(), body.resource, body.resource["id"], if_match()), 200)
 
 
-def _submission(body: Body) -> Submission:
-    """The referral of a body; R4's problems and our own are told together (contract 2)."""
-    read = read_submission(body.resource, reading_for(house()), usable_by(house(), caller()))
-    against_r4 = [issue for issue in body.issues if is_error(issue)]
-    if against_r4:
-        own = read.issues if isinstance(read, Unreadable) else ()
-        raise Refusal(Kind.UNREADABLE, _distinct([*against_r4, *own]))
-    if isinstance(read, Unreadable):
-        if read.unit:
-            authorise(caller(), read.unit)
-        raise Refusal(Kind.INVALID, read.issues)
-    authorise(caller(), read.referral.requester.unit)
-    whole = with_what_exists(house(), read, reading_for(house()), usable_by(house(), caller()))
-    if isinstance(whole, Unreadable):
-        raise Refusal(Kind.INVALID, whole.issues)
-    return whole
-
-
-def _add_evidence(body: Body) -> Response:
-    _raise_unreadable(body)
-    stored, is_new = add_evidence(house(), caller(), body.resource, request.headers.get("If-None-Exist"))
+def _add_evidence(body: Body, condition: str | None) -> Response:
+    stored, is_new = add_evidence(house(), caller(), body.resource, condition)
     return replies.resource(stored, 201 if is_new else 200)
 
 
-def _created(make: Callable[[Json], Stored]) -> Callable[[Body], Response]:
-    def answer(body: Body) -> Response:
-        _raise_unreadable(body)
-        return replies.resource(make(body.resource), 201)
+def _created(make: Callable[[Json], Stored]) -> Callable[[Body, str | None], Response]:
+    def answer(body: Body, condition: str | None) -> Response:
+        if condition is None:
+            return replies.resource(make(body.resource), 201)
+        with in_one_change(concerned(body.resource)):  # under its referral's lock, so that two cannot both find none
+            type_ = body.resource["resourceType"]
+            existing = callers_match(house().store.view(), caller(), type_, condition)
+            stored = make(body.resource) if existing is None else existing
+        return replies.resource(stored, 201 if existing is None else 200)
 
     return answer
 
 
 def _changed(change: Callable[[Json, int | None], Stored]) -> Callable[[Body], Response]:
     def answer(body: Body) -> Response:
-        _raise_unreadable(body)
         return replies.resource(change(body.resource, if_match()))
 
     return answer
 
 
-_CREATE: Mapping[str, Callable[[Body], Response]] = {
+_CREATE: Mapping[str, Callable[[Body, str | None], Response]] = {
     "ServiceRequest": _create_order,
     "Observation": _add_evidence,
     "QuestionnaireResponse": _add_evidence,
@@ -195,11 +209,13 @@ _UPDATE: Mapping[str, Callable[[Body], Response]] = {
     "QuestionnaireResponse": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
 }
 
+CREATABLE = frozenset(_CREATE)
+"""What can be created, always also under If-None-Exist."""
+UPDATABLE = frozenset(_UPDATE)
+"""What can be updated and patched, by id or by a search."""
+
 _GENERAL = frozenset(("_format", "_pretty", "_summary", "_elements"))
 """Parameters of every interaction: https://hl7.org/fhir/R4/http.html#parameters"""
-
-CREATABLE = frozenset(_CREATE)
-UPDATABLE = frozenset(_UPDATE)
 
 
 def known_type(type_: str) -> None:
@@ -223,16 +239,41 @@ def methods_of(path: str) -> list[str] | None:
     base, *rest = path.strip("/").split("/")
     if base != "fhir" or not rest or rest[0] not in TYPES:
         return None
+    changes = ["PUT", "PATCH"] if rest[0] in UPDATABLE else []
     match rest:
         case [type_]:
-            return ["GET", "HEAD", *(["POST"] if type_ in CREATABLE else [])]
+            return ["GET", "HEAD", *(["POST"] if type_ in CREATABLE else []), *changes]
         case [_, "_search"]:
             return ["POST"]
         case [type_, operation] if operation.removeprefix("$") in OPERATIONS.get(type_, ()):
             return ["POST"]
-        case [type_, _]:
-            return ["GET", "HEAD", *(["PUT"] if type_ in UPDATABLE else [])]
+        case [_, id_] if id_ != "_history":
+            return ["GET", "HEAD", *changes]
     return ["GET", "HEAD"]
+
+
+# ---------------------------------------------------------------- what is wrong with a request
+
+
+def _changing(type_: str) -> Callable[[Body], Response]:
+    known_type(type_)
+    change = _UPDATE.get(type_)
+    if change is None:
+        raise MethodNotAllowed
+    return change
+
+
+def _sound(body: Body) -> Body:
+    """The body, valid R4. A new referral's own problems are told together with R4's, so it is read further."""
+    errors = [issue for issue in body.issues if is_error(issue)]
+    if errors and not (request.method == "POST" and body.resource["resourceType"] == "ServiceRequest"):
+        raise Refusal(Kind.UNREADABLE, errors)
+    return body
+
+
+def _condition() -> str:
+    """The search in the address."""
+    return urlencode([(name, value) for name, value in request.args.items(multi=True) if name not in _GENERAL])
 
 
 def _raise_condition_in_address() -> None:
@@ -253,32 +294,24 @@ def _raise_condition_in_address() -> None:
         raise Refusal(Kind.UNREADABLE, told)
 
 
-def _raise_unreadable(body: Body) -> None:
-    errors = [issue for issue in body.issues if is_error(issue)]
-    if errors:
-        raise Refusal(Kind.UNREADABLE, errors)
-
-
-def _distinct(issues: list[Issue]) -> list[Issue]:
-    """Each place and code once: R4's word and ours on the same missing element are one problem."""
-    seen: set[tuple[str | None, IssueCode]] = set()
-    told = []
-    for issue in issues:
-        key = (issue.expression, issue.code)
-        if key not in seen:
-            seen.add(key)
-            told.append(issue)
-    return told
-
-
-def _target(order: Part) -> str | Issue:
-    """The id that a PUT in a Bundle is for: `ServiceRequest/{id}`, the same in the resource. No conditional update."""
-    id_ = order.resource.get("id")
-    if isinstance(id_, str) and order.url.strip("/") == f"ServiceRequest/{id_}":
-        return id_
+def _other_id(type_: str, id_: str) -> Issue:
     return error(
-        IssueCode.VALUE,
-        f"Bundle.entry[{order.position}].request.url",
-        "En ändrad remiss ska ha samma id i request.url som i resursen: ServiceRequest/{id}.",
-        f"request.url must be ServiceRequest/ and the resource's id, {id_!r}; conditional update is not supported",
+        IssueCode.INVALID,
+        f"{type_}.id",
+        "Resursens id stämmer inte med adressen.",
+        f"the body's id must be {id_!r}, as in the URL or of what the condition matches",
     )
+
+
+_IS_THERE = error(
+    IssueCode.CONFLICT,
+    "http.If-None-Match",
+    "Resursen finns redan.",
+    "If-None-Match: * and the resource exists",
+)
+_ANOTHER = error(
+    IssueCode.CONFLICT,
+    "http.query",
+    "Resursen med det id:t passar inte in på villkoret.",
+    "the resource with the body's id exists and does not match the condition",
+)

@@ -37,23 +37,37 @@ def test_a_type_that_nobody_changes_is_405_and_says_what_is_possible(sluss: Slus
     assert answer.headers["Allow"] == "GET, HEAD"
 
 
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
+
+
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "POST", "OPTIONS"])
 def test_other_methods_on_a_resource_are_405(sluss: Sluss, method: str) -> None:
-    for type_ in SUPPORTED_TYPES:
-        answer = sluss.call(method, f"/fhir/{type_}/1", "[]", {"Content-Type": "application/json-patch+json"})
+    for type_ in SUPPORTED_TYPES - (MAY_BE_CHANGED if method == "PATCH" else set()):
+        answer = sluss.call(method, f"/fhir/{type_}/1", "[]", JSON_PATCH)
         assert answer.status_code == 405
-        assert answer.headers["Allow"] == ("GET, HEAD, PUT" if type_ in MAY_BE_CHANGED else "GET, HEAD")
+        assert answer.headers["Allow"] == ("GET, HEAD, PUT, PATCH" if type_ in MAY_BE_CHANGED else "GET, HEAD")
 
 
 def test_other_methods_on_a_type_are_405(sluss: Sluss) -> None:
     for method in ("PUT", "DELETE", "PATCH"):
-        for type_ in SUPPORTED_TYPES:
-            answer = sluss.call(method, f"/fhir/{type_}", {"resourceType": type_})
+        for type_ in SUPPORTED_TYPES - (set() if method == "DELETE" else MAY_BE_CHANGED):
+            headers = JSON_PATCH if method == "PATCH" else {}
+            answer = sluss.call(method, f"/fhir/{type_}", {"resourceType": type_}, headers)
             assert answer.status_code == 405
-            assert answer.headers["Allow"] == ("GET, HEAD, POST" if type_ in MAY_BE_MADE else "GET, HEAD")
+            made = ["POST"] if type_ in MAY_BE_MADE else []
+            changed = ["PUT", "PATCH"] if type_ in MAY_BE_CHANGED else []
+            assert answer.headers["Allow"] == ", ".join(["GET", "HEAD", *made, *changed])
 
 
-def test_the_base_takes_transactions_only(sluss: Sluss) -> None:
+@pytest.mark.parametrize("type_", sorted(SUPPORTED_TYPES))
+def test_nothing_is_ever_deleted(sluss: Sluss, rows: Rows, type_: str) -> None:
+    before = rows()
+    for path in (type_, f"{type_}/1", f"{type_}?status=active", f"{type_}/1/_history", f"{type_}/1/_history/1"):
+        assert sluss.call("DELETE", f"/fhir/{path}").status_code == 405
+    assert rows() == before
+
+
+def test_the_base_takes_bundles_only(sluss: Sluss) -> None:
     for method in ("GET", "PUT", "DELETE"):
         answer = sluss.call(method, "/fhir")
         assert answer.status_code == 405

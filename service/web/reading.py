@@ -1,0 +1,94 @@
+"""read, vread and history, also under conditions. https://hl7.org/fhir/R4/http.html#read"""
+
+from flask import Blueprint, Response, request
+
+from fhir_mappings.issues import IssueCode, error
+from fhir_mappings.strict_json import dump
+from fhir_mappings.subset import SUMMARIES, summarised, with_elements
+from service.referral.refusal import Kind, Refusal, not_found
+from service.store.histories import parse_history
+from service.store.records import Stored
+from service.web import replies
+from service.web.pretty import indented
+from service.web.requests_in import house, is_strict, version_in
+from service.web.rest import known_type
+
+blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
+
+
+@blueprint.get("/<type_>/<id_>")
+def read(type_: str, id_: str) -> Response:
+    """read; 304 for who has this version already (If-None-Match, If-Modified-Since)."""
+    known_type(type_)
+    stored = house().store.view().get(type_, id_)
+    if stored is None:
+        raise not_found(type_, id_)
+    return _shown(stored)
+
+
+@blueprint.get("/<type_>/<id_>/_history/<int:version>")
+def vread(type_: str, id_: str, version: int) -> Response:
+    """vread, under the same conditions."""
+    known_type(type_)
+    stored = house().store.view().version(type_, id_, version)
+    if stored is None:
+        raise not_found(type_, f"{id_}/_history/{version}")
+    return _shown(stored)
+
+
+@blueprint.get("/<type_>/_history")
+def history_of_type(type_: str) -> Response:
+    """history-type: `_since`, `_at`, `_count`."""
+    known_type(type_)
+    return _history(type_, None)
+
+
+@blueprint.get("/<type_>/<id_>/_history")
+def history(type_: str, id_: str) -> Response:
+    """history-instance: `_since`, `_at`, `_count`."""
+    known_type(type_)
+    if house().store.view().get(type_, id_) is None:
+        raise not_found(type_, id_)
+    return _history(type_, id_)
+
+
+def _history(type_: str, id_: str | None) -> Response:
+    query = parse_history(type_, id_, list(request.args.items(multi=True)), strict=is_strict())
+    if isinstance(query, list):
+        raise Refusal(Kind.UNREADABLE, query)
+    answer = replies.history(query, house().store.view().history_page(query))
+    if request.args.get("_pretty") == "true":
+        answer.set_data(indented(answer.get_data(as_text=True)))
+    return answer
+
+
+def _shown(stored: Stored) -> Response:
+    """A version as `_summary`, `_elements` and `_pretty` ask for it."""
+    if _is_known(stored):
+        return replies.unchanged(stored)
+    if not request.args:
+        return replies.resource(stored)
+    summary, elements = request.args.get("_summary", "false"), request.args.get("_elements")
+    if summary not in SUMMARIES:
+        told = error(
+            IssueCode.VALUE,
+            "http._summary",
+            "Så kan en resurs inte sammanfattas.",
+            f"'_summary' takes one of {', '.join(sorted(SUMMARIES))} for a read",
+        )
+        raise Refusal(Kind.UNREADABLE, [told])
+    body = stored.body
+    if elements:
+        body = dump(with_elements(stored.content, elements.split(",")))
+    elif summary != "false":
+        body = dump(summarised(stored.content, summary))
+    return replies.resource(stored, body=indented(body) if request.args.get("_pretty") == "true" else body)
+
+
+def _is_known(stored: Stored) -> bool:
+    """True when the client says that it has this version. If-None-Match goes before If-Modified-Since (RFC 9110)."""
+    etags = request.headers.get("If-None-Match")
+    if etags is not None:
+        return any(version_in(etag) in (None, stored.version) for etag in etags.split(","))
+    since = request.if_modified_since
+    return since is not None and stored.last_updated.replace(microsecond=0) <= since
