@@ -94,7 +94,7 @@ class _Walk:
             elif element.primitive:
                 if not CHECKS[element.type_name](value) or (element.codes is not None and value not in element.codes):
                     self.problems.bad_primitive(value, element, (place, element.path_name, -1))
-            else:
+            elif not (element.sibling and name[1:] in node and _is_id_alone(value)):
                 self._child(value, element, (place, element.path_name, -1))
         self.depth -= 1
         self._as_a_whole(node, kind, place)
@@ -167,5 +167,13 @@ class _Walk:
             told = f"'{element.json_name}' and '{element.json_name[1:]}' must have the same length."
             self.problems.tell(IssueCode.STRUCTURE, (*at, -1), text, told)
         for position, value in enumerate(values):
-            if value is not None or not isinstance(beside, list):
-                self._child(value, element, (*at, position))
+            if isinstance(beside, list):
+                has_value = position < len(beside) and beside[position] is not None
+                if value is None or (has_value and _is_id_alone(value)):
+                    continue
+            self._child(value, element, (*at, position))
+
+
+def _is_id_alone(sibling: object) -> bool:
+    """True for `{"id": "a"}`: no element of its own (ele-1), but all that is to be said beside a value."""
+    return isinstance(sibling, dict) and list(sibling) == ["id"] and CHECKS["string"](sibling["id"])

@@ -67,6 +67,18 @@ def test_a_value_may_be_absent_when_an_extension_says_why() -> None:
     assert r4.validate(changed("Observation", status=..., _status=absent)) == []
 
 
+def test_beside_a_value_an_id_alone_is_sound_and_without_one_it_is_not() -> None:
+    named = {"given": ["Test", "A"], "_given": [{"id": "g1"}, None], "family": "B", "_family": {"id": "f1"}}
+    assert r4.validate(changed("Patient", name=[named])) == []
+    assert told(changed("Patient", name=[{"_family": {"id": "f1"}, "given": ["A"]}])) == {
+        ("invariant", "Patient.name[0].family")
+    }
+    assert told(changed("Patient", name=[{"family": "B", "_family": {"id": 7}}])) == {
+        ("value", "Patient.name[0].family.id"),
+        ("invariant", "Patient.name[0].family"),
+    }
+
+
 def test_meta_is_an_open_type_of_r4() -> None:
     assert (
         r4.validate(
