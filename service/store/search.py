@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
-from service.store.asked import Clause, DateValue, QuantityValue, SearchQuery, Sort, TokenValue
+from service.store.asked import Clause, SearchQuery, Sort, TokenValue
 from service.store.connections import Row
-from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see, number_test
+from service.store.drivers import best_driver, dated_between, driven_by, drives
+from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see
 from service.store.moments import instant
 from service.store.query import page_token
 from service.store.records import Stored
@@ -26,12 +27,6 @@ SETTLED_UNTIL: LiteralString = "SELECT sluss_settled_until()"
 
 NARROW = 1000
 """The most index rows that are gathered and sorted for a page."""
-
-_MOST_SELECTIVE = ("identifier", "focus", "based-on", "part-of", "derived-from", "subject", "actor")
-"""Row names that few resources share, best first; any other comes after them."""
-
-_LONGEST_DATE = "interval '367 days'"
-"""What a written date covers at most: its year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ def probe_of(query: SearchQuery) -> tuple[Statement, tuple[Clause, ...]] | None:
     """The statement that counts, up to `NARROW` and one more, what each of these clauses finds by itself, in their
     order; None when the way to go is known without.
     """
-    drivers = tuple(clause for clause in query.clauses if _drives(clause))
+    drivers = tuple(clause for clause in query.clauses if drives(clause))
     if query.ids is not None or not drivers:
         return None
     if query.by_age and query.count and all(clause.pairs for clause in drivers):
@@ -54,7 +49,7 @@ def probe_of(query: SearchQuery) -> tuple[Statement, tuple[Clause, ...]] | None:
     parameters = Parameters()
     parameters.values["type"] = query.type
     counts = ", ".join(
-        f"(SELECT count(*) FROM (SELECT FROM ({_driven_by(clause, parameters)}) found LIMIT {NARROW + 1}) few)"
+        f"(SELECT count(*) FROM (SELECT FROM ({driven_by(clause, parameters)}) found LIMIT {NARROW + 1}) few)"
         for clause in drivers
     )
     return Statement(f"SELECT {counts}".encode(), parameters.values), drivers
@@ -70,7 +65,7 @@ def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement
     parameters.values["type"] = query.type
     if not query.by_age:
         return Statement(_by_keys(query, narrow, parameters).encode(), parameters.values)
-    driver = None if query.ids is not None or narrow else _driver(query)
+    driver = None if query.ids is not None or narrow else best_driver(query)
     statuses, status_clauses = _statuses(query) if driver else (None, ())
     told = (*status_clauses, *((driver,) if driver and driver.told_by_rows else ()))
     filters, ages = _conditions(query, narrow, parameters, told)
@@ -89,7 +84,7 @@ def count_for(query: SearchQuery, narrow: Clause | None = None) -> Statement:
     """The statement that counts all matches, on whichever pages. `settled` as in `statement_for`."""
     parameters = Parameters()
     parameters.values["type"] = query.type
-    clause = narrow or (None if query.ids is not None else _driver(query))
+    clause = narrow or (None if query.ids is not None else best_driver(query))
     filters, ages = _conditions(query, clause, parameters)
     sql = f"SELECT count(*) FROM {_candidates(query, clause, parameters)}{_all(filters + ages, 'r.last_updated')}"
     return Statement(sql.encode(), parameters.values)
@@ -112,81 +107,6 @@ def page_of(query: SearchQuery, rows: list[Row]) -> tuple[tuple[Stored, ...], st
 
 
 # ---------------------------------------------------------------- which way to go
-
-
-def _drives(clause: Clause) -> bool:
-    """True when an index gives what it finds."""
-    if clause.chained:
-        return all(held.pairs for _, held in clause.chained)
-    if clause.modifier == "not" or clause.missing is not None:
-        return False
-    if clause.parameter.kind is Kind.QUANTITY:
-        asked = [value for value in clause.values if isinstance(value, QuantityValue)]
-        return clause.parameter.indexed is not None and all(value.prefix != "ne" for value in asked)
-    if clause.parameter.main:
-        return len(clause.values) == 1 and isinstance(clause.values[0], DateValue) and clause.values[0].prefix != "ne"
-    return bool(clause.pairs)
-
-
-def _driven_by(clause: Clause, parameters: Parameters) -> str:
-    """A SELECT of the ids (perhaps several times) that a clause finds by its index; some more than hold, at times."""
-    if clause.chained:
-        return " UNION ALL ".join(
-            f"SELECT s.id FROM {_wanted(held, parameters)} JOIN search_value i ON i.type = {parameters.add(type_)}"
-            " AND i.param = wanted.param AND i.value = wanted.value JOIN search_value s ON s.type = %(type)s"
-            f" AND s.param = {parameters.add(clause.parameter.indexed)} AND s.value = i.type || '/' || i.id"
-            for type_, held in clause.chained
-        )
-    if clause.parameter.kind is Kind.QUANTITY:
-        name = parameters.add(clause.parameter.indexed)
-        return " UNION ALL ".join(
-            f"SELECT m.id FROM measured m WHERE m.type = %(type)s AND m.param = {name}"
-            f" AND {number_test('m.value', value, parameters)}"
-            for value in clause.values
-            if isinstance(value, QuantityValue)
-        )
-    if clause.parameter.main:
-        return f"SELECT r.id FROM resource r WHERE r.type = %(type)s{_dated(clause, parameters)}"
-    return (
-        f"SELECT s.id FROM {_wanted(clause, parameters)} JOIN search_value s"
-        " ON s.type = %(type)s AND s.param = wanted.param AND s.value = wanted.value"
-    )
-
-
-def _wanted(clause: Clause, parameters: Parameters) -> str:
-    pairs = list(dict.fromkeys(clause.pairs or ()))
-    names = parameters.add([name for name, _ in pairs], array=True)
-    values = parameters.add([value for _, value in pairs], array=True)
-    return f"unnest({names}::text[], {values}::text[]) AS wanted (param, value)"
-
-
-def _dated(clause: Clause, parameters: Parameters) -> str:
-    """What must hold of `dated_from` for a date clause to hold, as bounds that the index is walked between."""
-    (value,) = clause.values
-    assert isinstance(value, DateValue)  # noqa: S101 - `_drives` has looked
-    low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
-    may_last = any("Period" in path or path == "period" for path in clause.parameter.paths)
-    since = "" if may_last else f" AND r.dated_from > {low}::timestamptz - {_LONGEST_DATE} - interval '1 day'"
-    return {
-        "eq": f" AND r.dated_from >= {low}::timestamptz AND r.dated_from < {high}::timestamptz",
-        "gt": f" AND r.dated_until > {high}::timestamptz{since}",
-        "ge": f" AND r.dated_until > {low}::timestamptz{since}",
-        "sa": f" AND r.dated_from >= {high}::timestamptz",
-        "lt": f" AND r.dated_from < {low}::timestamptz",
-        "eb": f" AND r.dated_from < {low}::timestamptz",
-        "le": f" AND r.dated_from < {high}::timestamptz",
-        "ap": f" AND r.dated_from < {high}::timestamptz + interval '1 day'{since}",
-    }[value.prefix]
-
-
-def _driver(query: SearchQuery) -> Clause | None:
-    usable = [clause for clause in query.clauses if clause.pairs]
-
-    def rank(clause: Clause) -> int:
-        name = clause.parameter.indexed
-        return _MOST_SELECTIVE.index(name) if name in _MOST_SELECTIVE else len(_MOST_SELECTIVE)
-
-    return min(usable, key=rank, default=None)
 
 
 def _name_driver(driver: Clause, statuses: tuple[str, ...], parameters: Parameters) -> None:
@@ -287,7 +207,7 @@ def _candidates(query: SearchQuery, found_by: Clause | None, parameters: Paramet
     """A FROM item and the beginning of its condition: all of the type, or what a clause finds."""
     if found_by is None or query.ids is not None:
         return "resource r WHERE r.type = %(type)s"
-    return f"""(SELECT DISTINCT id FROM ({_driven_by(found_by, parameters)}) found) hit
+    return f"""(SELECT DISTINCT id FROM ({driven_by(found_by, parameters)}) found) hit
         JOIN resource r ON r.type = %(type)s AND r.id = hit.id WHERE true"""
 
 
@@ -304,9 +224,9 @@ def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) 
         # Said because the index in this order holds nothing else.
         filters.append("r.dated_from IS NOT NULL")
         filters += [
-            _dated(clause, parameters).removeprefix(" AND ")
+            dated_between(clause, parameters).removeprefix(" AND ")
             for clause in query.clauses
-            if narrow is None and clause.parameter.main and _drives(clause)
+            if narrow is None and clause.parameter.main and drives(clause)
         ]
     keys.append(("r.id", keys[-1][1]))
     names = [f"k{position}" for position in range(len(keys) - 1)]
