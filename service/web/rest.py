@@ -55,7 +55,7 @@ def create(type_: str) -> Response:
 @blueprint.put("/<type_>/<id_>")
 def update(type_: str, id_: str) -> Response:
     """update; ids are given by Sluss, so an unknown one is 404."""
-    change = _changing(type_)
+    change = _changing(type_, id_)
     body = read_resource(type_)
     if body.resource.get("id") != id_:
         raise Refusal(Kind.UNREADABLE, [*body.issues, _other_id(type_, id_)])
@@ -92,7 +92,7 @@ def update_conditionally(type_: str) -> Response:
 @blueprint.patch("/<type_>/<id_>")
 def patch(type_: str, id_: str) -> Response:
     """JSON Patch of the current version, then the very same way as an update of what that makes."""
-    return _patch(_changing(type_), type_, id_)
+    return _patch(_changing(type_, id_), type_, id_)
 
 
 @blueprint.patch("/<type_>")
@@ -255,10 +255,10 @@ def methods_of(path: str) -> list[str] | None:
 # ---------------------------------------------------------------- what is wrong with a request
 
 
-def _changing(type_: str) -> Callable[[Body], Response]:
+def _changing(type_: str, id_: str = "") -> Callable[[Body], Response]:
     known_type(type_)
     change = _UPDATE.get(type_)
-    if change is None:
+    if change is None or id_.startswith(("_", "$")):  # `_history`, `_search` and operations are no ids
         raise MethodNotAllowed
     return change
 

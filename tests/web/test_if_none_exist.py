@@ -133,3 +133,10 @@ def test_a_condition_in_the_address_is_400_and_nothing_is_made(sluss: Sluss, row
 def test_how_an_answer_looks_may_be_said_in_the_address(sluss: Sluss) -> None:
     answer = sluss.post("/fhir/ServiceRequest?_format=json&_pretty=true", single("R-1"))
     assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("number", ["Räksmörgås", "日本", "a?b"])
+def test_what_a_client_has_not_escaped_is_read_as_utf_8(sluss: Sluss, number: str) -> None:
+    made = content(sluss.post("/fhir/ServiceRequest", single(number)))
+    raw = f"identifier=https://ehr.example/referral|{number}".encode().decode("latin-1")
+    assert _post(sluss, "R-2", raw) == (200, made)

@@ -7,7 +7,7 @@ from fhir_mappings import task as tasks
 from fhir_mappings.elements import children, text
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json, MessageCategory, Priority, Reference, TaskKind, TaskRecord
-from service.access.caller import Caller
+from service.access.caller import Caller, Role
 from service.access.rights import Actor, actors
 from service.packs.texts import task_text
 from service.referral.case import Case, team_reference
@@ -30,6 +30,8 @@ def add_task(house: House, caller: Caller, sent: Json) -> Stored:
     kind = tasks.kind_of(sent, house.canonical)
     parent, issues = _parent(sent, kind)
     if parent is None:
+        if caller.role not in (Role.THERAPIST, Role.ADMINISTRATOR):
+            raise _not_the_team(caller)
         raise Refusal(Kind.INVALID, issues)
     with house.store.change() as change:
         case = open_case(house, change, caller, parent)
@@ -51,10 +53,11 @@ def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[I
     """What the new Task hangs on: the referral's Task, or for an override the ServiceRequest in focus. With it every
     problem that can be told without the referral; they are told after who may do this at all.
     """
+    focus = Reference(sent.get("focus", {}).get("reference", ""))
     expressions = {
         TaskKind.ACTIVITY: ("Task.partOf", tasks.part_of(sent)),
         TaskKind.TAKE_OVER: ("Task.partOf", tasks.part_of(sent)),
-        TaskKind.REFERRAL: ("Task.focus", Reference(sent.get("focus", {}).get("reference", ""))),
+        TaskKind.REFERRAL: ("Task.focus", focus),
     }
     issues: list[Issue] = []
     if kind not in expressions:
@@ -72,7 +75,7 @@ def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[I
         )
     if sent.get("intent") != "order":
         issues.append(error(IssueCode.VALUE, "Task.intent", "En uppgift är en order.", "intent must be order"))
-    expression, parent = expressions.get(kind, ("", tasks.part_of(sent))) if kind else ("", tasks.part_of(sent))
+    expression, parent = expressions.get(kind, ("", None)) if kind else ("", None)
     if expression and not parent:
         issues.append(
             error(
@@ -82,7 +85,8 @@ def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[I
                 f"{expression} must refer to the referral's {'Task' if 'partOf' in expression else 'ServiceRequest'}",
             )
         )
-    return parent or None, issues
+    # what hangs on nothing, or on the wrong element, still names the referral that decides who may do this
+    return parent or tasks.part_of(sent) or focus or None, issues
 
 
 def _may(case: Case, kind: TaskKind | None) -> None:
@@ -96,10 +100,14 @@ def _may(case: Case, kind: TaskKind | None) -> None:
     )
     asks = kind is TaskKind.TAKE_OVER and Actor.COORDINATION in who
     if Actor.OWNER not in who and not asks:
-        raise forbidden(
-            "Bara teamet som har remissen lägger till uppgifter.",
-            f"caller {case.caller.label!r} is not the team that owns the referral",
-        )
+        raise _not_the_team(case.caller)
+
+
+def _not_the_team(caller: Caller) -> Refusal:
+    return forbidden(
+        "Bara teamet som har remissen lägger till uppgifter.",
+        f"caller {caller.label!r} is not the team that owns the referral",
+    )
 
 
 def _must_be_underway(case: Case, parent: Reference) -> None:
