@@ -8,6 +8,7 @@ import pytest
 
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import HsaId, Json
+from service.definitions.published import definitions
 from service.packs.model import Pack
 from service.referral.directory import publish
 from service.referral.house import House
@@ -33,9 +34,10 @@ def test_everything_of_a_pack_is_published_as_valid_r4(store: Store, pack: Pack)
     ids = [
         *(("HealthcareService", team) for team in pack.teams),
         *(("PractitionerRole", role) for team in pack.teams.values() for role in team.roles),
-        *(("PlanDefinition", f"{pack.name}-{programme}") for programme in pack.programmes),
-        *(("Questionnaire", name) for name in pack.questionnaires),
+        *((resource["resourceType"], resource["id"]) for resource in definitions(pack, CANONICAL)),
     ]
+    assert {("PlanDefinition", f"{pack.name}-{programme}") for programme in pack.programmes} <= set(ids)
+    assert {("Questionnaire", name) for name in pack.questionnaires} <= set(ids)
     units = {*pack.units, *(team.hsa_id for team in pack.teams.values())}
     organisations = store.view().natural("Organization", sorted(units))
     resources = [read(store, *which) for which in ids]

@@ -150,7 +150,10 @@ def test_a_change_that_is_cancelled_while_it_waits_for_a_stamp_leaves_no_lock(st
 
         def cancel() -> None:
             time.sleep(0.1)
-            holder.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            holder.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
 
         thread = threading.Thread(target=cancel)
         thread.start()
@@ -160,4 +163,8 @@ def test_a_change_that_is_cancelled_while_it_waits_for_a_stamp_leaves_no_lock(st
     with store.change() as change:
         change.write([Write(communication("c-1"))])
     with psycopg.connect(store.url) as connection:
-        assert connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+        held = connection.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE locktype = 'advisory' AND datname = current_database()"
+        ).fetchone()
+        assert held == (0,)
