@@ -69,7 +69,7 @@ def _stands_apart(entry: Entry, has_order: bool) -> bool:
     if entry.method == "POST":
         type_ = text(entry.resource or {}, "resourceType")
         is_own = type_ in ("Task", "Communication") or (type_ in UPDATABLE and not has_order)
-        return is_own or "/_search" in url or "/$" in url
+        return is_own or "/$" in url
     if entry.method not in ("PUT", "PATCH"):
         return False
     type_ = path_of(entry).partition("/")[0]
