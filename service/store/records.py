@@ -30,6 +30,11 @@ class StaleVersion(Exception):  # noqa: N818 - a fact about the request, told to
         self.references = references
 
 
+def _integer(literal: str) -> int | Decimal:
+    # int("-0") would lose the sign that the sender wrote
+    return Decimal(literal) if literal == "-0" else int(literal)
+
+
 @dataclass(frozen=True)
 class Stored:
     """One version of a resource, exactly as stored."""
@@ -51,7 +56,7 @@ class Stored:
     @cached_property
     def content(self) -> Json:
         """The parsed body (Decimals exact), parsed at first use and shared: not to be changed in place."""
-        parsed: Json = json.loads(self.body, parse_float=Decimal)
+        parsed: Json = json.loads(self.body, parse_float=Decimal, parse_int=_integer)
         return parsed
 
 
