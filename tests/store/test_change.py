@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -360,7 +360,24 @@ def test_a_job_that_waits_for_later_is_brought_forward(store: Store) -> None:
         with store.change() as change:
             change.defer("deliver_referral", {}, queueing_lock="r-1", at=at)
     with psycopg.connect(store.url) as connection:
-        assert connection.execute("SELECT scheduled_at FROM procrastinate_jobs").fetchall() == [(None,)]
+        assert connection.execute("SELECT scheduled_at <= now() FROM procrastinate_jobs").fetchall() == [(True,)]
+
+
+def test_when_a_job_was_made_stands_in_the_job_and_nowhere_else(store: Store) -> None:
+    with store.change() as change:
+        change.defer("deliver_referral", {}, queueing_lock="r-1")
+    with psycopg.connect(store.url) as connection:
+        assert connection.execute("SELECT count(*) FROM procrastinate_events").fetchone() == (0,)
+    now = datetime.now(UTC)
+    oldest = store.view().queue_figures(now).oldest_due
+    assert oldest is not None
+    assert abs(now - oldest) < timedelta(seconds=30)
+
+
+def test_a_job_of_the_queues_own_is_noted_as_made(store: Store) -> None:
+    store.wake("collect", {"timestamp": 0}, 1)
+    oldest = store.view().queue_figures(datetime.now(UTC)).oldest_due
+    assert oldest is not None
 
 
 def test_everything_of_an_intake_is_one_change(store: Store) -> None:

@@ -180,12 +180,14 @@ def test_a_store_that_was_used_before_a_fork_works_on_both_sides(store: Store) -
     assert store.view().get("Task", "t-1") is not None
 
 
-def test_a_second_user_of_the_embedded_server_joins_it(tmp_path: Path) -> None:
-    server = embedded.start(tmp_path / "data")
+def test_a_second_user_of_the_embedded_server_joins_it() -> None:
+    directory = Path(tempfile.mkdtemp(prefix="sluss-joined-"))
+    server = embedded.start(directory / "data")
     try:
-        assert embedded.start(tmp_path / "data").url == server.url
+        assert embedded.start(directory / "data").url == server.url
     finally:
         server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_the_newest_revision_is_told_by_the_files_as_alembic_tells_it() -> None:
