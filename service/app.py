@@ -1,5 +1,7 @@
 """The application: settings in, a Flask app out. Everything that it needs is made here and nowhere else."""
 
+import secrets
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ from service.web import (
     extraction,
     hooks,
     measuring,
+    openapi,
     operations,
     plain,
     reading,
@@ -65,7 +68,20 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for check in (_only_loopback, check_address, check_media, check_caller):
         app.before_request(check)
     app.before_request(_Directory(home))
-    for room in (system, subscriptions, operations, extraction, hooks, searching, reading, rest, bundles, plain, wake):
+    for room in (
+        system,
+        subscriptions,
+        operations,
+        extraction,
+        hooks,
+        searching,
+        reading,
+        rest,
+        bundles,
+        plain,
+        openapi,
+        wake,
+    ):
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     r4.prepare()
@@ -83,7 +99,17 @@ def make_house(settings: Settings, clock: Callable[[], datetime] | None = None) 
         pack=pack,
         canonical=Canonical(settings.canonical_base),
         clock=clock or (lambda: datetime.now(UTC)),
-        new_id=lambda: str(uuid.uuid4()),
+        new_id=new_id,
+    )
+
+
+def new_id() -> str:
+    """A UUID that begins with the time (version 7, https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7): what is
+    stored together lies together in the database's indexes, where random ids would each touch a page of their own.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    return str(
+        uuid.UUID(int=milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62))
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from fhir_mappings.diagnoses import normalise_icd10
 from fhir_mappings.identity import parse_identity
@@ -17,27 +17,42 @@ from service.packs.model import Pack
 from service.referral.plain import PlainReferral
 
 _CHANNELS = [str(channel) for channel in Channel if channel is not Channel.FHIR]
-_HSA_ID = r"^[A-Za-z]{2}\d{10}-[0-9A-Za-z]{1,18}\Z"
+_HSA_ID = r"^[A-Za-z]{2}[0-9]{10}-[0-9A-Za-z]{1,18}\Z"
 _TEXT = validate.Length(min=1, max=4000)
 _LINE = validate.Length(min=1, max=200)
-_MUNICIPALITY = validate.Regexp(r"^\d{4}\Z", error="takes the four digits of a municipality code")
+_MUNICIPALITY = validate.Regexp(r"^[0-9]{4}\Z", error="takes the four digits of a municipality code")
+_FOUR_DIGITS = {"pattern": "^[0-9]{4}$"}
 
 
-class _Referrer(Schema):
-    unit = fields.String(required=True, validate=validate.Regexp(_HSA_ID, error="takes an HSA-id"))
+class _Strict(Schema):
+    class Meta:
+        unknown = RAISE
+
+
+class _Referrer(_Strict):
+    unit = fields.String(
+        required=True,
+        validate=validate.Regexp(_HSA_ID, error="takes an HSA-id"),
+        metadata={"pattern": _HSA_ID.replace(r"\Z", "$"), "description": "HSA-id of the referring unit."},
+    )
     name = fields.String(validate=_LINE)
-    municipality = fields.String(validate=_MUNICIPALITY)
-    reference = fields.String(validate=_LINE)
+    municipality = fields.String(validate=_MUNICIPALITY, metadata=_FOUR_DIGITS)
+    reference = fields.String(
+        validate=_LINE, metadata={"description": "The referrer's own number; required of a record-message."}
+    )
 
 
-class _Patient(Schema):
-    identifier = fields.String(required=True)
+class _Patient(_Strict):
+    identifier = fields.String(
+        required=True,
+        metadata={"description": "Personnummer, samordningsnummer or reservnummer of 12 characters, a hyphen allowed."},
+    )
     name = fields.String(validate=_LINE)
     phone = fields.String(validate=_LINE)
-    municipality = fields.String(validate=_MUNICIPALITY)
+    municipality = fields.String(validate=_MUNICIPALITY, metadata=_FOUR_DIGITS)
 
 
-class _MadrsS(Schema):
+class _MadrsS(_Strict):
     date = fields.Date()
     items = fields.List(fields.Integer(strict=True, validate=validate.Range(0, 6)), validate=validate.Length(equal=9))
     total = fields.Integer(strict=True, validate=validate.Range(0, 54))
@@ -51,7 +66,7 @@ class _MadrsS(Schema):
             raise ValidationError("is not the sum of the items", "total")
 
 
-class ReferralSchema(Schema):
+class ReferralSchema(_Strict):
     """The whole body. Unknown fields are refused, so that nothing that was meant is dropped."""
 
     channel = fields.String(required=True, validate=validate.OneOf(_CHANNELS))
