@@ -108,9 +108,8 @@ def new_id() -> str:
     stored together lies together in the database's indexes, where random ids would each touch a page of their own.
     """
     milliseconds = time.time_ns() // 1_000_000
-    return str(
-        uuid.UUID(int=milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62))
-    )
+    random_a, random_b = secrets.randbits(12), secrets.randbits(62)
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | random_a << 64 | 2 << 62 | random_b))
 
 
 class _Directory:

@@ -18,8 +18,8 @@ CREATE TRIGGER procrastinate_trigger_status_events_insert_v1
     EXECUTE PROCEDURE procrastinate_trigger_function_status_events_insert_v1();
 
 -- As before, but without a subtransaction. One that waits under the same queueing lock is enough; it is locked until
--- the caller commits, so that it does not start before (procrastinate skips locked jobs). One that has started meanwhile
--- waits no longer, and no conflict is found with it.
+-- the caller commits, so that it does not start before (procrastinate skips locked jobs). One that has started
+-- meanwhile waits no longer, and no conflict is found with it.
 CREATE OR REPLACE FUNCTION sluss_defer(
     job_name text, args jsonb, job_queueing_lock text, job_lock text, due timestamptz
 )
