@@ -11,12 +11,13 @@ from contextlib import nullcontext
 from flask import Blueprint, Response, request
 
 from fhir_mappings.bundle import Entry, entries, references, transaction_response
-from fhir_mappings.elements import text
+from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
 from service.referral.conditions import callers_match, with_real_references
 from service.referral.journey.receive import Receipt
+from service.referral.parts import WITH_A_REFERRAL
 from service.referral.refusal import Kind, Refusal
 from service.referral.together import concerned
 from service.web import replies
@@ -38,13 +39,33 @@ def bundle() -> Response:
     if ENTRY in request.environ:
         raise Refusal(Kind.NOT_SUPPORTED, [_NESTED])
     body = read_resource("Bundle")
+    if _is_new_referral(body.resource):
+        return _referral(body)
     asked = entries(body.resource)
     if body.resource.get("type") == "batch":
         return _batch(body, asked)
     has_order = any(_is_order(entry) for entry in asked)
     apart = [entry for entry in asked if _stands_apart(entry, has_order)]
-    if apart or not asked:
-        return _transaction(body, asked, apart)
+    return _transaction(body, asked, apart) if apart or not asked else _referral(body)
+
+
+def _is_new_referral(sent: Json) -> bool:
+    """True for what nearly every Bundle is, without a closer look: a ServiceRequest and what may stand beside it, all
+    of it new.
+    """
+    listed = [entry for _, entry in children(sent, "entry")]
+    types = {text(child(entry, "resource"), "resourceType") for entry in listed}
+    methods = {text(child(entry, "request"), "method") for entry in listed}
+    return (
+        sent.get("type") == "transaction"
+        and methods == {"POST"}
+        and "ServiceRequest" in types
+        and types - {"ServiceRequest"} <= WITH_A_REFERRAL
+    )
+
+
+def _referral(body: Body) -> Response:
+    """A Bundle that is one referral and nothing else."""
     if _SEARCHED_REFERENCE.search(request.environ["sluss.raw"]):
         body = Body(_found(body.resource), body.issues)
     given, made = take_bundle(body)

@@ -1,5 +1,6 @@
 """A referral as it comes by FHIR: a ServiceRequest alone, or in a transaction Bundle with what belongs to it."""
 
+from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.records import Json
 from service.referral.conditions import with_what_exists
@@ -22,17 +23,22 @@ def take_bundle(body: Body) -> tuple[Receipt, list[Json]]:
     """The one referral of a transaction Bundle, new or amended, and an entry of the answer for each of its entries.
     Raises Refusal.
     """
-    order, beside, _ = parts_of(body.resource)
-    if order is not None and order.method == "PUT":
-        target = _target(order)
-        errors = [issue for issue in body.issues if is_error(issue)]
-        if errors or isinstance(target, Issue):
-            raise Refusal(Kind.UNREADABLE, [*errors, *([target] if isinstance(target, Issue) else [])])
-        given = amend(house(), caller(), body.resource, target, version_in(order.if_match) if order.if_match else None)
-    else:
-        submission = _submission(body)
-        given = _receive(submission, submission.order.if_none_exist)
-    return given, replies.entry_responses(given, order.position or 0 if order else 0, 1 + len(beside))
+    if any(text(child(entry, "request"), "method") == "PUT" for _, entry in children(body.resource, "entry")):
+        order, beside, _ = parts_of(body.resource)
+        if order is not None and order.method == "PUT":
+            given = _amended(body, order)
+            return given, replies.entry_responses(given, order.position or 0, 1 + len(beside))
+    submission = _submission(body)
+    given = _receive(submission, submission.order.if_none_exist)
+    return given, replies.entry_responses(given, submission.order.position or 0, 1 + len(submission.parts))
+
+
+def _amended(body: Body, order: Part) -> Receipt:
+    target = _target(order)
+    errors = [issue for issue in body.issues if is_error(issue)]
+    if errors or isinstance(target, Issue):
+        raise Refusal(Kind.UNREADABLE, [*errors, *([target] if isinstance(target, Issue) else [])])
+    return amend(house(), caller(), body.resource, target, version_in(order.if_match) if order.if_match else None)
 
 
 def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:
