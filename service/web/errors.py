@@ -13,7 +13,7 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
-from service.web.requests_in import HOOKS, PATCHES, WAKE, as_far_as_readable, base_url, house
+from service.web.requests_in import HOOKS, PATCHES, WAKE, WRITING, as_far_as_readable, base_url, house
 from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
@@ -141,7 +141,7 @@ _TAKES_NOTHING_IN = ("$assess", "$extract", "_search")
 
 def _unreceived_risk() -> list[Issue]:
     path = request.path.rstrip("/")
-    if request.method not in ("POST", "PUT") or path.endswith(_TAKES_NOTHING_IN) or path.startswith((WAKE, HOOKS)):
+    if request.method not in WRITING or path.endswith(_TAKES_NOTHING_IN) or path.startswith((WAKE, HOOKS)):
         return []
     body = as_far_as_readable()
     limit = house().pack.limits.get(ITEM_9_LIMIT)

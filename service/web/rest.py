@@ -12,6 +12,7 @@ from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.json_patch import Failure, Unpatched, patched, read_patch
 from fhir_mappings.r4 import SUPPORTED_TYPES, validate
 from fhir_mappings.records import Json, Reference
+from fhir_mappings.strict_json import dump
 from service.definitions.operations import OPERATIONS
 from service.referral.conditions import callers_match
 from service.referral.journey.amend import add_evidence, amend, change_evidence
@@ -119,22 +120,36 @@ def _patch(change: Callable[[Body], Response], type_: str, id_: str) -> Response
         version = if_match()
         if version is not None and version != current.version:
             raise stale(version, current.version)
+        made = patched(current.content, operations, MOST_BYTES)
         try:
-            body = _as_patched(current, operations)
+            body = _as_patched(current, made)
         except Refusal:
             _raise_for_strangers(change, current)
+            _keep_as_meant(made)
             raise
-        return change(body)
+        try:
+            return change(body)
+        except Refusal as refusal:
+            if refusal.kind is not Kind.FORBIDDEN:
+                _keep_as_meant(made)
+            raise
 
 
-def _as_patched(current: Stored, operations: list[Json]) -> Body:
+def _as_patched(current: Stored, made: Json | Unpatched) -> Body:
     """What an update with the whole resource would have sent. Raises Refusal."""
-    made = patched(current.content, operations, MOST_BYTES)
     if isinstance(made, Unpatched):
         raise _unpatched(made)
     if (made.get("resourceType"), made.get("id")) != (current.type, current.id):
         raise Refusal(Kind.UNREADABLE, [_other_id(current.type, current.id)])
     return _sound(Body(made, tuple(validate(made))))
+
+
+def _keep_as_meant(made: Json | Unpatched) -> None:
+    """Signs of risk in a refused patch are looked for in what it makes of the resource, as they are in an update; for
+    who may change it only, since the rest of it is not theirs.
+    """
+    if not isinstance(made, Unpatched):
+        request.environ["sluss.raw"] = dump(made).encode()
 
 
 def _raise_for_strangers(change: Callable[[Body], Response], current: Stored) -> None:

@@ -183,3 +183,26 @@ def test_patches_at_once_all_count(fhir: Client, referral: Referral) -> None:
     task = fhir.read(referral.task_place)
     assert {n["text"] for n in task["note"]} >= {f"note {i}" for i in range(16)}
     assert task["meta"]["versionId"] == "18"
+
+
+def _response_place(fhir: Client, referral: Referral) -> tuple[str, int]:
+    """The MADRS-S response of a referral, and where its ninth answer stands."""
+    for reference in referral.order["supportingInfo"]:
+        found = fhir.read(reference["reference"])
+        links = [item["linkId"] for item in found.get("item", [])]
+        if "item-9" in links:
+            return reference["reference"], links.index("item-9")
+    raise AssertionError(referral.order)
+
+
+def test_signs_of_risk_in_a_refused_patch_are_told_first_and_to_nobody_else(fhir: Client, referral: Referral) -> None:
+    place, position = _response_place(fhir, referral)
+    risky = [
+        {"op": "replace", "path": f"/item/{position}/answer/0/valueInteger", "value": 6},
+        {"op": "replace", "path": "/status", "value": "nonsense"},
+    ]
+    first, *_ = outcome(fhir.acting(REFERRER).patch(place, risky), 400)
+    assert first["diagnostics"].startswith("NOT received")
+    assert "MADRS-S fråga 9 = 6" in first["details"]["text"]
+    answer = fhir.acting(STRANGER).patch(place, risky)
+    assert "NOT received" not in str(outcome(answer, 403))
