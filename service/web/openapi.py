@@ -53,7 +53,9 @@ def openapi(pack: Pack) -> Json:
 
 
 def _as_the_pack_offers(schemas: dict[str, Any], pack: Pack) -> None:
-    """What no schema knows: the programmes of the pack, the questions of the form, and that a rating says something."""
+    """What the schemas leave to others: the programmes of the pack, the questions of the form, that a rating says
+    something, and what the JSON reader refuses.
+    """
     fields = schemas["Referral"]["properties"]
     fields["programme"] = {"type": "string", "enum": list(pack.programmes)}
     fields["answers"] = {
@@ -65,6 +67,11 @@ def _as_the_pack_offers(schemas: dict[str, Any], pack: Pack) -> None:
         },
     }
     schemas["MadrsS"]["anyOf"] = [{"required": ["items"]}, {"required": ["total"]}]
+    for name in ("Referral", "Referrer", "Patient"):
+        for field in schemas[name]["properties"].values():
+            text = field.get("items", field)
+            if text.get("type") == "string" and not text.keys() & {"enum", "pattern", "format"}:
+                text["pattern"] = r"^[^\x00]*$"  # no JSON that is read here holds U+0000
 
 
 def _answer(description: str, schema: str, media: str = "application/problem+json") -> Json:
