@@ -19,6 +19,7 @@ from service.demo.checks import Checks
 from service.demo.holdings import External, Holding
 from service.demo.people import Unexpected
 from service.demo.samples import IDENTITIES, Waiting, sample_of
+from service.demo.servers import _undisturbed
 from service.packs.cases import FIXTURES, Case, read_cases
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -126,6 +127,19 @@ def test_whoever_stops_the_demonstration_early_finds_nothing_left(tmp_path: Path
     while left_behind(tmp_path) and time.monotonic() < until:
         time.sleep(0.2)
     assert left_behind(tmp_path) == []
+
+
+def test_who_stops_while_a_process_starts_is_heeded_when_that_process_is_known() -> None:
+    known = []
+
+    def start() -> None:
+        with _undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            known.append("process")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert known == ["process"]
 
 
 def test_a_sample_is_sent_byte_by_byte_on_its_own_day() -> None:

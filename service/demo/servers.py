@@ -28,6 +28,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 _START_WITHIN = 60.0
 _STOP_WITHIN = 20.0
 _SHOWN_LINES = 30
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class NotStarted(Exception):  # noqa: N818  told to who runs the demonstration
@@ -78,6 +79,20 @@ class Servers:
     def logs(self) -> str:
         """The end of every process's log."""
         return "\n".join(process.log_end() for process in self.processes.values())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Who stops us now is heeded right afterwards: a process that has started must be known before, or it is left."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in _STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @dataclass
@@ -147,8 +162,9 @@ def running(say: Callable[[str], None]) -> Iterator[Servers]:
         say("Webbtjänsten och arbetaren startar …")
         processes: dict[str, Process] = {}
         for name, arguments in (("web", ["serve", "--port", str(port)]), ("worker", ["worker"])):
-            processes[name] = Process.start(name, arguments, environment, folder)
-            stack.callback(processes[name].stop)
+            with _undisturbed():
+                processes[name] = Process.start(name, arguments, environment, folder)
+                stack.callback(processes[name].stop)
         servers = Servers(folder, url, stand_in, processes)
         _wait_until_ready(servers)
         yield servers
