@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from fhir_mappings.records import Json
 from service.exchange import poll, workload
@@ -199,3 +200,15 @@ def test_looking_up_copies_takes_few_questions(gateway: Gateway, way: Way) -> No
     told = reconcile(gateway.collector)
     assert told.compared == 60
     assert len(way.asked) <= 5 + 5
+
+
+def test_a_copy_of_nothing_here_is_named_and_told_in_the_log(
+    gateway: Gateway, referred: ReferralRow, there: Running
+) -> None:
+    task = gateway.copy_of_task(referred)
+    identifiers = [{**one, "value": "Task/restored-away"} for one in task["identifier"]]
+    there.memory.create({name: value for name, value in {**task, "identifier": identifiers}.items() if name != "id"})
+    with capture_logs() as lines:
+        told = reconcile(gateway.collector)
+    assert told.orphans == ["Task/restored-away"]
+    assert {"event": "copies_of_nothing_here", "log_level": "error", "copies": 1} in lines
