@@ -2,7 +2,8 @@
 https://hl7.org/fhir/R4/search.html says. Knows nothing of Sluss's table, nor of SQL.
 
 `r4_search_parameters.json` is cut from R4's search-parameters.json (CC0): per type and name the kind, the expression
-for that type, and the types that a reference may point at (left out where that is any).
+for that type ('' where R4 gives none or a composite), and the types that a reference may point at (left out where that
+is any). It has every parameter of the types that are kept, those that Sluss does not know too.
 """
 
 import json
@@ -26,6 +27,8 @@ DEFINED: dict[str, dict[str, list[str]]] = json.loads(
 
 _AS = re.compile(r"\(([\w.]+) as (\w+)\)")
 _OF_TYPE = re.compile(r"\.where\(resolve\(\) is (\w+)\)")
+_COMMA = re.compile(r"(?<!\\),")
+_ESCAPED = re.compile(r"\\([,$|\\])")
 _SWEDISH = ZoneInfo("Europe/Stockholm")
 _BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 Span = tuple[datetime, datetime]
@@ -57,11 +60,16 @@ def _is_of(reference: Json, type_: str) -> bool:
 
 def holds(resource: Json, name: str, modifier: str, text: str) -> bool:
     """Whether a resource matches `name:modifier=text`."""
-    kind, _, *targets = DEFINED[resource["resourceType"]][name]
-    found = elements(resource, name)
+    return satisfied(elements(resource, name), DEFINED[resource["resourceType"]][name], modifier, text)
+
+
+def satisfied(found: list[Any], defined: list[str], modifier: str, text: str) -> bool:
+    """The same of what the parameter's expression has found; `defined` is its line in `DEFINED`."""
+    kind, _, *targets = defined
     if modifier == "missing":
         return (not found) is (text == "true")
-    any_of = any(_ONE[kind](element, modifier, part, targets) for element in found for part in text.split(","))
+    parts = [_ESCAPED.sub(r"\1", part) for part in _COMMA.split(text)]
+    any_of = any(_ONE[kind](element, modifier, part, targets) for element in found for part in parts)
     return not any_of if modifier == "not" else any_of
 
 
