@@ -1,11 +1,12 @@
 """Who calls: role, organisation or team. Until tokens exist, the header `Sluss-Caller` says it (contract 1)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import HsaId
+from service.access.scopes import Scopes
 
 HEADER = "Sluss-Caller"
 
@@ -26,18 +27,41 @@ class Caller:
     """Identity and rights of who calls."""
 
     role: Role
-    organisation: HsaId | None = None
-    """For a referrer: the unit it acts for."""
-    team: str | None = None
-    """For a therapist: the team."""
+    organisations: frozenset[HsaId] = frozenset()
+    """For a referrer: the units that it acts for; for the platform: those whose replies it fetches."""
+    teams: frozenset[str] = frozenset()
+    """For a therapist: the teams."""
     via: str | None = None
     """By which way it came to us; None when directly."""
+    client: str | None = None
+    """Id of the registered client that called; None without authentication, and for Sluss itself."""
+    user: HsaId | None = None
+    """The person who called, where the client says it."""
+    unit: HsaId | None = None
+    """The care unit that the person, or the client, works for."""
+    reason: str | None = None
+    """Why an administrator asks for clinical content; None: without a reason, and so without that."""
+    scopes: Scopes | None = None
+    """What the token is good for; None: everything that the role may do."""
+    token: str | None = field(default=None, repr=False)
+    """Id of the token (`jti`, or the end of an opaque one), for the record."""
 
     @property
     def label(self) -> str:
-        """For the journal and for notes: role and organisation or team and the way they came, never a person."""
+        """For the journal and for notes: role and organisations or teams and the way they came, never a person."""
         way = f"via {self.via}" if self.via else None
-        return " ".join(part for part in (str(self.role), self.organisation, self.team, way) if part)
+        parts = (str(self.role), ",".join(sorted(self.organisations)), ",".join(sorted(self.teams)), way)
+        return " ".join(part for part in parts if part)
+
+
+def referrer_of(organisation: HsaId, via: str | None = None) -> Caller:
+    """Who acts for one referring unit."""
+    return Caller(Role.REFERRER, organisations=frozenset({organisation}), via=via)
+
+
+def therapist_of(team: str, via: str | None = None) -> Caller:
+    """Who acts for one team."""
+    return Caller(Role.THERAPIST, teams=frozenset({team}), via=via)
 
 
 SLUSS = Caller(Role.SLUSS)
@@ -55,9 +79,9 @@ def read_caller(header: str | None) -> Caller | Issue:
         return ADMINISTRATOR
     match header.split():
         case ["referrer", hsa_id] if _WORD.fullmatch(hsa_id):
-            return Caller(Role.REFERRER, organisation=HsaId(hsa_id.upper()))
+            return referrer_of(HsaId(hsa_id.upper()))
         case ["therapist", team] if _WORD.fullmatch(team):
-            return Caller(Role.THERAPIST, team=team)
+            return therapist_of(team)
         case ["platform"]:
             return Caller(Role.PLATFORM)
         case ["administrator"]:

@@ -25,11 +25,11 @@ def actors(caller: Caller, owning_team: str | None, organisation: HsaId | None, 
     found = set()
     if caller.role is Role.SLUSS:
         found.add(Actor.SLUSS)
-    if caller.role is Role.THERAPIST and caller.team == owning_team and owning_team is not None:
+    if caller.role is Role.THERAPIST and owning_team in caller.teams:
         found.add(Actor.OWNER)
-    if caller.role is Role.REFERRER and caller.organisation == organisation:
+    if caller.role is Role.REFERRER and organisation in caller.organisations:
         found.add(Actor.REQUESTER)
-    if caller.role is Role.ADMINISTRATOR or (caller.role is Role.THERAPIST and caller.team == coordination):
+    if caller.role is Role.ADMINISTRATOR or (caller.role is Role.THERAPIST and coordination in caller.teams):
         found.add(Actor.COORDINATION)
     return frozenset(found)
 
@@ -38,7 +38,7 @@ def may_refer(caller: Caller, organisation: HsaId) -> bool:
     """True when the caller may send, amend or withdraw referrals for `organisation`: the organisation itself, or an
     administrator who types in a letter or a call.
     """
-    return caller.role is Role.ADMINISTRATOR or (caller.role is Role.REFERRER and caller.organisation == organisation)
+    return caller.role is Role.ADMINISTRATOR or (caller.role is Role.REFERRER and organisation in caller.organisations)
 
 
 def may_assess(caller: Caller) -> bool:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from fhir_mappings.issues import Issue
 from fhir_mappings.records import HsaId, Reference
-from service.access.caller import Caller, Role
+from service.access.caller import referrer_of
 from service.exchange.client import Permanent
 from service.exchange.deliver import Deliverer
 from service.exchange.foreign import Foreign, Standings
@@ -73,7 +73,7 @@ class Arrivals:
             self.state.join(taken.joined, taken.referral_id)
             collected(
                 self.house,
-                Caller(Role.REFERRER, organisation=HsaId(taken.organisation), via=VIA),
+                referrer_of(HsaId(taken.organisation), VIA),
                 taken.referral_id,
                 resource=f"ServiceRequest/{change.id}",
                 version=change.version,

@@ -8,7 +8,7 @@ from fhir_mappings import task as tasks
 from fhir_mappings.issues import Issue, is_error
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import HsaId, Json, Reference, Team
-from service.access.caller import Caller, Role
+from service.access.caller import Caller, referrer_of, therapist_of
 from service.exchange.client import Answered
 from service.exchange.deliver import Deliverer
 from service.exchange.foreign import Foreign, key_of
@@ -190,11 +190,11 @@ class BothSides:
     def owner_of(self, task: Json) -> Caller:
         """Whoever moves a Task there counts as its owner."""
         team = team_of(self.house, tasks.owner_of(task))
-        return Caller(Role.THERAPIST, team=team.id if team else self.house.pack.coordination, via=VIA)
+        return therapist_of(team.id if team else self.house.pack.coordination, VIA)
 
     def referrer(self) -> Caller:
         """The referring unit."""
-        return Caller(Role.REFERRER, organisation=HsaId(self.row().organisation), via=VIA)
+        return referrer_of(HsaId(self.row().organisation), VIA)
 
     def informant(self) -> Caller:
         """Who gives evidence: the referrer until the referral is accepted, then the team that treats the patient."""
@@ -221,7 +221,7 @@ class BothSides:
 
 def team_caller(team: Team) -> Caller:
     """A therapist of the team, who works on the external server."""
-    return Caller(Role.THERAPIST, team=team.id, via=VIA)
+    return therapist_of(team.id, VIA)
 
 
 def check(sent: Json) -> None:

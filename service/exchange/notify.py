@@ -147,5 +147,7 @@ def notifier_of(settings: Settings, house: House) -> Notifier:
 
 def _subscriber(row: SubscriptionRow) -> Caller:
     return Caller(
-        Role(row.role), organisation=None if row.organisation is None else HsaId(row.organisation), team=row.team
+        Role(row.role),
+        organisations=frozenset(map(HsaId, (row.organisation or "").split(",") if row.organisation else ())),
+        teams=frozenset((row.team or "").split(",") if row.team else ()),
     )

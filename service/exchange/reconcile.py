@@ -15,7 +15,7 @@ import structlog
 
 from fhir_mappings.issues import IssueCode, error
 from fhir_mappings.records import Reference
-from service.access.caller import Caller, Role
+from service.access.caller import therapist_of
 from service.exchange.both_sides import BothSides
 from service.exchange.client import Permanent, Transient
 from service.exchange.collect import Collector, pieces
@@ -178,7 +178,7 @@ def _tell(collector: Collector, referral: str, lost: Collection[Reference]) -> N
     row = house.store.view().referral(referral)
     if row is None:  # what could not be taken in: coordination has it here
         return
-    somebody = Caller(Role.THERAPIST, team=row.team, via=VIA)
+    somebody = therapist_of(row.team, VIA)
     what = ", ".join(sorted({reference.partition("/")[0] for reference in lost}))
     turn_down(house, somebody, Reference(f"Task/{row.task}"), f"Borttagningen av {what}", [_PUT_BACK])
 

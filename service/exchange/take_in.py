@@ -15,7 +15,7 @@ from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import HsaId, Json, Reference
 from fhir_mappings.terminology import HSA_SYSTEMS, Systems
-from service.access.caller import Caller, Role
+from service.access.caller import referrer_of
 from service.exchange.client import Answered
 from service.exchange.original import Known, absolute, literals, their_references, to_original
 from service.exchange.poll import Change
@@ -151,7 +151,7 @@ def take_in(house: House, gathered: Gathered, base: str, usable: Lookup) -> Take
     url = absolute(f"ServiceRequest/{gathered.order['id']}", base)
     bundle = bundle_of(gathered, base)
     submission = _submission(house, gathered, bundle, usable)
-    caller = Caller(Role.REFERRER, organisation=submission.referral.requester.unit, via=VIA)
+    caller = referrer_of(submission.referral.requester.unit, VIA)
     receipt = receive(making_first(house, id_for(url)), caller, submission)
     row = house.store.view().referral_of("ServiceRequest", receipt.service_request.id)
     assert row is not None  # noqa: S101 - it was just received
@@ -164,7 +164,7 @@ def take_in_amendment(house: House, row: ReferralRow, gathered: Gathered, base: 
     wrong = [issue for issue in (*validate(bundle), *gathered.issues) if is_error(issue)]
     if wrong:
         raise Refusal(Kind.UNREADABLE, wrong)
-    caller = Caller(Role.REFERRER, organisation=HsaId(row.organisation), via=VIA)
+    caller = referrer_of(HsaId(row.organisation), VIA)
     receipt = amend(house, caller, bundle, row.service_request)
     return Taken(row.id, row.organisation, _joined(gathered, bundle, receipt, base))
 

@@ -67,7 +67,8 @@ def the_one_match(
 
 def callers_match(view: View, caller: Caller, type_: str, condition: str, expression: str = HEADER) -> Stored | None:
     """`the_one_match` among what the caller's own organisation or team has; of all for who belongs to none."""
-    return the_one_match(view, type_, condition, caller.organisation, expression, team=caller.team)
+    organisation, team = (next(iter(sorted(own)), None) for own in (caller.organisations, caller.teams))
+    return the_one_match(view, type_, condition, organisation, expression, team=team)
 
 
 def with_real_references(view: View, caller: Caller, resource: Json, place: str) -> Json:

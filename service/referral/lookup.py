@@ -26,8 +26,8 @@ def usable_by(house: House, caller: Caller) -> Lookup:
             return stored.content
         if type_ == "Patient":
             keys = view.keys_of("Patient", reference)
-            return stored.content if any(key.endswith(f"@{caller.organisation}") for key in keys) else None
+            return stored.content if any(key.rpartition("@")[2] in caller.organisations for key in keys) else None
         row = view.referral_of(type_, id_)
-        return stored.content if row is not None and row.organisation == caller.organisation else None
+        return stored.content if row is not None and row.organisation in caller.organisations else None
 
     return find

@@ -80,8 +80,8 @@ def is_event(topic: Topic, filters: Filters, subscriber: Caller, changed: Change
 
 def _referral_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:  # noqa: ARG001 - one signature
     if subscriber.role is Role.REFERRER:
-        return subscriber.organisation == changed.organisation
-    return subscriber.role is Role.THERAPIST and subscriber.team == changed.team
+        return changed.organisation in subscriber.organisations
+    return subscriber.role is Role.THERAPIST and changed.team in subscriber.teams
 
 
 def _task_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:
@@ -90,17 +90,15 @@ def _task_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:
     """
     if subscriber.role is Role.REFERRER:
         own = any(system == Systems.TASK_CODE for system, _ in codings(changed.content, "code"))
-        return own and subscriber.organisation == changed.organisation
+        return own and changed.organisation in subscriber.organisations
     owners = {teams.owning(changed.content), teams.owning(changed.before)}
-    return subscriber.role is Role.THERAPIST and subscriber.team in owners
+    return subscriber.role is Role.THERAPIST and not subscriber.teams.isdisjoint(owners)
 
 
 def _reply_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:  # noqa: ARG001 - one signature
     if subscriber.role is Role.REFERRER:
-        return subscriber.organisation in _units(changed.content)
-    return subscriber.role is Role.PLATFORM or (
-        subscriber.role is Role.THERAPIST and subscriber.team == changed.team is not None
-    )
+        return not subscriber.organisations.isdisjoint(_units(changed.content))
+    return subscriber.role is Role.PLATFORM or (subscriber.role is Role.THERAPIST and changed.team in subscriber.teams)
 
 
 def _is_received(changed: Changed) -> bool:

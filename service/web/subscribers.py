@@ -23,7 +23,9 @@ MASK = "*****"
 def owner() -> Owner:
     """Who calls, as a Subscription is kept."""
     calling = caller()
-    return Owner(str(calling.role), calling.organisation, calling.team)
+    return Owner(
+        str(calling.role), ",".join(sorted(calling.organisations)) or None, ",".join(sorted(calling.teams)) or None
+    )
 
 
 def mine() -> list[SubscriptionRow]:

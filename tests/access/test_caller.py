@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_mappings.issues import Issue, IssueCode
-from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role, read_caller
+from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role, read_caller, referrer_of, therapist_of
 
 
 @pytest.mark.parametrize(
     ("header", "caller"),
     [
-        ("referrer SE2321000198-EX01", Caller(Role.REFERRER, organisation="SE2321000198-EX01")),  # type: ignore[arg-type]
-        ("referrer se2321000198-ex01", Caller(Role.REFERRER, organisation="SE2321000198-EX01")),  # type: ignore[arg-type]
-        ("therapist gavle", Caller(Role.THERAPIST, team="gavle")),
-        ("therapist   norra-halsingland ", Caller(Role.THERAPIST, team="norra-halsingland")),
+        ("referrer SE2321000198-EX01", referrer_of("SE2321000198-EX01")),  # type: ignore[arg-type]
+        ("referrer se2321000198-ex01", referrer_of("SE2321000198-EX01")),  # type: ignore[arg-type]
+        ("therapist gavle", therapist_of("gavle")),
+        ("therapist   norra-halsingland ", therapist_of("norra-halsingland")),
         ("platform", Caller(Role.PLATFORM)),
         ("administrator", ADMINISTRATOR),
         (None, ADMINISTRATOR),

@@ -3,18 +3,18 @@
 import pytest
 
 from fhir_mappings.records import HsaId
-from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role
+from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role, referrer_of, therapist_of
 from service.access.rights import Actor, actors, may_assess, may_refer
 
 UNIT, OTHER = HsaId("SE2321000198-EX01"), HsaId("SE2321000198-EX03")
 
 
 def referrer(unit: HsaId) -> Caller:
-    return Caller(Role.REFERRER, organisation=unit)
+    return referrer_of(unit)
 
 
 def therapist(team: str) -> Caller:
-    return Caller(Role.THERAPIST, team=team)
+    return therapist_of(team)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,15 @@ def test_coordination_is_also_the_owner_of_what_nobody_could_route() -> None:
 
 def test_an_unknown_owner_makes_nobody_the_owner() -> None:
     assert actors(Caller(Role.THERAPIST), None, UNIT, "samordning") == set()
-    assert actors(Caller(Role.REFERRER, organisation=UNIT, team="gavle"), "gavle", OTHER, "samordning") == set()
+    assert (
+        actors(
+            Caller(Role.REFERRER, organisations=frozenset({UNIT}), teams=frozenset({"gavle"})),
+            "gavle",
+            OTHER,
+            "samordning",
+        )
+        == set()
+    )
 
 
 def test_a_unit_refers_for_itself_and_an_administrator_for_all() -> None:

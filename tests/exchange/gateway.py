@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from fhir_mappings.records import Json
-from service.access.caller import Caller, Role
+from service.access.caller import referrer_of, therapist_of
 from service.exchange.client import FhirClient
 from service.exchange.collect import Collector
 from service.exchange.deliver import Deliverer, State
@@ -68,7 +68,7 @@ class Gateway:
 
     def receive(self, bundle: Json | None = None) -> ReferralRow:
         """A referral comes to us; its row."""
-        caller = Caller(Role.REFERRER, organisation=UNIT)  # type: ignore[arg-type]
+        caller = referrer_of(UNIT)  # type: ignore[arg-type]
         read = read_submission(bundle or referral(), reading_for(self.house), usable_by(self.house, caller))
         assert isinstance(read, Submission), read.issues
         receipt = receive(self.house, caller, read)
@@ -82,7 +82,7 @@ class Gateway:
 
     def move_task(self, task: Json, team: str = "gavle") -> None:
         """A therapist works with us on any Task."""
-        progress(self.house, Caller(Role.THERAPIST, team=team), task)
+        progress(self.house, therapist_of(team), task)
 
     def deliver(self, row: ReferralRow | str) -> State:
         """Deliver what there is."""

@@ -47,7 +47,7 @@ def _rejected(case: Case, _before: Json, after: Json) -> None:
 
 
 def _cancelled(case: Case, _before: Json, after: Json) -> None:
-    by_requester = case.caller.organisation == case.row.organisation
+    by_requester = case.row.organisation in case.caller.organisations
     end_treatment(case, "revoked", "Remissens uppgift är avbruten.")
     if by_requester:
         case.tell(MessageCategory.WITHDRAWAL_CONFIRMED)
