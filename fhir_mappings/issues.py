@@ -27,6 +27,7 @@ class IssueCode(StrEnum):
     VALUE = "value"
     INVARIANT = "invariant"
     SECURITY = "security"
+    LOGIN = "login"
     FORBIDDEN = "forbidden"
     PROCESSING = "processing"
     NOT_SUPPORTED = "not-supported"

@@ -38,7 +38,8 @@ from service.web import (
     system,
     wake,
 )
-from service.web.requests_in import MOST_BYTES, check_address, check_caller, check_media
+from service.web.identity import identify
+from service.web.requests_in import MOST_BYTES, check_address, check_media
 
 log = structlog.get_logger("sluss")
 
@@ -55,6 +56,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.url_map.strict_slashes = False
     app.config.update(
+        AUTH=settings.auth,
         PUBLIC_URL=settings.public_url,
         FHIR_SERVER_URL=settings.fhir_server_url,
         WAKE_TOKEN=settings.wake_token,
@@ -65,7 +67,9 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.extensions["sluss"] = home
     measuring.register(app)
     errors.register(app)
-    for check in (_only_loopback, check_address, check_media, check_caller):
+    if settings.auth == "off":
+        app.before_request(_only_loopback)
+    for check in (check_address, identify, check_media):
         app.before_request(check)
     app.before_request(_Directory(home))
     for room in (

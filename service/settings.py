@@ -33,6 +33,7 @@ class Settings:
     public_url: str | None = None
     """Base that clients see, without a trailing slash and without `/fhir`; None means from the request."""
     auth: str = "off"
+    """`smart` or `off`; from the environment `smart` unless it says otherwise."""
     log_level: str = "info"
     collect_seconds: int = 10
     """How often the external server is asked what is new there."""
@@ -101,9 +102,9 @@ def _url(env: Mapping[str, str], name: str, problems: list[str]) -> str | None:
 
 
 def _auth(env: Mapping[str, str], problems: list[str]) -> str:
-    value = env.get("SLUSS_AUTH") or "off"
-    if value != "off":
-        problems.append("SLUSS_AUTH takes: off (loopback only); smart is not available in this version")
+    value = env.get("SLUSS_AUTH") or "smart"
+    if value not in ("smart", "off"):
+        problems.append("SLUSS_AUTH takes: smart, off (loopback only)")
     return value
 
 

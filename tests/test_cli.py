@@ -58,7 +58,7 @@ def test_bad_settings_stop_every_command_and_all_are_told(run: Run, command: tup
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "2001:db8::1", "remiss.example", ""])  # noqa: S104
 def test_serving_on_a_public_address_without_authentication_is_refused(run: Run, host: str, tmp_path: Path) -> None:
-    ended = run("serve", "--host", host)
+    ended = run("serve", "--host", host, SLUSS_AUTH="off")
     assert ended.exit_code == 1
     assert "SLUSS_AUTH=off is refused" in ended.output
     assert "127.0.0.1" in ended.output

@@ -11,14 +11,14 @@ SECRET = "a-secret-of-at-least-32-characters"
 
 def test_without_any_variable_everything_has_its_default() -> None:
     settings = Settings.from_env({})
-    assert settings == Settings()
+    assert settings == Settings(auth="smart")
     assert settings.database_url is None
     assert settings.data_dir == Path("var")
     assert settings.pack == "gavleborg"
     assert settings.fhir_server_url is None
     assert settings.canonical_base == "https://sluss.example/fhir"
     assert settings.public_url is None
-    assert settings.auth == "off"
+    assert settings.auth == "smart"
 
 
 def test_every_variable_is_read() -> None:
@@ -74,7 +74,7 @@ def test_every_variable_is_read() -> None:
     ],
 )
 def test_an_empty_variable_is_as_if_it_were_not_there(name: str) -> None:
-    assert Settings.from_env({name: ""}) == Settings()
+    assert Settings.from_env({name: ""}) == Settings(auth="smart")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
@@ -103,11 +103,11 @@ def test_an_address_must_be_an_absolute_web_address(name: str, value: str) -> No
     assert refused.value.problems == [f"{name} takes an absolute http or https URL without query"]
 
 
-@pytest.mark.parametrize("value", ["smart", "on", "none", "OFF"])
-def test_authentication_other_than_off_does_not_exist_yet(value: str) -> None:
+@pytest.mark.parametrize("value", ["on", "none", "OFF", "SMART"])
+def test_authentication_is_smart_or_off(value: str) -> None:
     with pytest.raises(BadSettings) as refused:
         Settings.from_env({"SLUSS_AUTH": value})
-    assert refused.value.problems[0].startswith("SLUSS_AUTH takes: off")
+    assert refused.value.problems[0].startswith("SLUSS_AUTH takes: smart, off")
 
 
 @pytest.mark.parametrize("value", ["short", SECRET[:31], f"{SECRET} and a space", f"{SECRET}\r\nX: y", "å" * 40])

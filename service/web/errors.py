@@ -13,6 +13,7 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
+from service.web.identity import NotAuthenticated
 from service.web.requests_in import HOOKS, PATCHES, WAKE, WRITING, as_far_as_readable, base_url, house
 from service.web.rest import methods_of
 
@@ -44,6 +45,7 @@ log = structlog.get_logger("sluss.web")
 def register(app: Flask) -> None:
     """Let every error become an answer of this table."""
     app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(NotAuthenticated, _not_authenticated)
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(StaleVersion, _overtaken)
     app.register_error_handler(HTTPException, _http)
@@ -53,6 +55,20 @@ def register(app: Flask) -> None:
 def _refused(refusal: Refusal) -> Response:
     headers = {"Location": f"{base_url()}/{refusal.location}"} if refusal.location else {}
     return outcome(STATUS[refusal.kind], list(refusal.issues), headers)
+
+
+def _not_authenticated(problem: NotAuthenticated) -> Response:
+    """https://www.rfc-editor.org/rfc/rfc6750#section-3. The body of somebody unknown is not read, not even for signs of
+    risk.
+    """
+    issue = error(
+        IssueCode.LOGIN,
+        None,
+        "Inloggningen har gått ut eller gäller inte." if problem.with_token else "Inloggning krävs.",
+        "the token has expired or is not known here" if problem.with_token else "a bearer token is required",
+    )
+    challenge = 'Bearer realm="sluss"' + (', error="invalid_token"' if problem.with_token else "")
+    return _told(401, [issue], {"WWW-Authenticate": challenge})
 
 
 def _unavailable(_: StoreUnavailable) -> Response:
@@ -106,7 +122,10 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
     """An OperationOutcome (or, for the plain intake, problem+json) with the status. Signs of suicide risk in a refused
     body go first: they were not received.
     """
-    issues = [*_unreceived_risk(), *issues]
+    return _told(status, [*_unreceived_risk(), *issues], headers)
+
+
+def _told(status: int, issues: list[Issue], headers: Mapping[str, str] | None = None) -> Response:
     if request.path.startswith(("/intake/", HOOKS)):
         return _problem(status, issues, headers)
     body = to_operation_outcome(issues, house().canonical.rule)

@@ -16,10 +16,13 @@ from fhir_mappings import json_patch, strict_json
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json, Reference
-from service.access.caller import HEADER, Caller, read_caller
+from service.access.caller import Caller
 from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
+from service.referral.sights import sight_for
 from service.referral.together import together
+from service.store.seen import Seen
+from service.store.sight import Sight
 
 MOST_BYTES = 1_000_000
 MOST_ENTRIES = 200
@@ -47,6 +50,9 @@ _NO_VERSION = 0
 """Stands for an ETag that is none of ours: no resource ever had this version, so it is always stale."""
 
 
+CALLER = "sluss.caller"
+"""In the WSGI environment: who calls, where the address is not open to everybody."""
+
 _TOGETHER = "sluss.together"
 """In the WSGI environment: the house whose changes are all one, while there is one."""
 
@@ -61,7 +67,7 @@ def house() -> House:
 def in_one_change(concerning: Iterable[Reference]) -> Iterator[None]:
     """Whatever this request does in the block is stored as a whole or not at all; see `together`."""
     outer = request.environ.get(_TOGETHER)
-    with together(house(), concerning) as joined:
+    with together(house(), caller(), concerning) as joined:
         request.environ[_TOGETHER] = joined
         try:
             yield
@@ -70,11 +76,19 @@ def in_one_change(concerning: Iterable[Reference]) -> Iterator[None]:
 
 
 def caller() -> Caller:
-    """Who calls. Raises Refusal when the header cannot be read."""
-    read = read_caller(request.headers.get(HEADER))
-    if isinstance(read, Issue):
-        raise Refusal(Kind.UNREADABLE, [read])
-    return read
+    """Who calls, as it was found out before anything else of the request was read."""
+    known: Caller = request.environ[CALLER]
+    return known
+
+
+def sight(letter: str | None = None) -> Sight:
+    """What the caller may see; `letter`: what a scope of its token must allow it for."""
+    return sight_for(house(), caller(), letter)
+
+
+def seen(letter: str | None = None) -> Seen:
+    """What is stored, as far as the caller may see it: the only way in which an answer comes to what is stored."""
+    return house().store.view().seen_by(sight(letter))
 
 
 def check_media() -> None:
@@ -121,11 +135,6 @@ def _allows_json(accept: str) -> bool:
         and options.get("fhirversion", "4.0") in FHIR_VERSIONS
         for kind, options in asked
     )
-
-
-def check_caller() -> None:
-    """A `Sluss-Caller` that cannot be read is told to every request, also to one that needs no rights."""
-    caller()
 
 
 def check_address() -> None:

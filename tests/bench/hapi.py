@@ -119,7 +119,7 @@ class Side:
     def worker(self) -> Iterator[None]:
         """`sluss worker`, as it is in service."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
-        environ = {**kept, "SLUSS_DATABASE_URL": self.url, "SLUSS_FHIR_SERVER_URL": self.hapi}
+        environ = {**kept, "SLUSS_AUTH": "off", "SLUSS_DATABASE_URL": self.url, "SLUSS_FHIR_SERVER_URL": self.hapi}
         command = (sys.executable, "-m", "service.cli", "worker")
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -59,7 +59,9 @@ def _running(command: tuple[str, ...], port: int, environ: dict[str, str]) -> It
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
     # it logs as it does in service, into a file
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env={**kept, **environ}, stdout=subprocess.DEVNULL, stderr=log)
+        process = subprocess.Popen(
+            command, env={**kept, "SLUSS_AUTH": "off", **environ}, stdout=subprocess.DEVNULL, stderr=log
+        )
         try:
             _wait_until_alive(port, process)
             yield Server(port, process)

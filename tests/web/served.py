@@ -36,8 +36,9 @@ class Served:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The process's environment with nothing of Sluss's in it but `settings`."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")} | settings
+    """The process's environment, of Sluss's only `settings` in it; without authentication unless they say so."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
+    return {**others, "SLUSS_AUTH": "off", **settings}
 
 
 def free_port() -> int:
