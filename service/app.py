@@ -38,6 +38,7 @@ from service.web import (
     system,
     wake,
 )
+from service.web.addresses import check_declared
 from service.web.identity import identify
 from service.web.requests_in import MOST_BYTES, check_address, check_media
 
@@ -69,7 +70,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     errors.register(app)
     if settings.auth == "off":
         app.before_request(_only_loopback)
-    for check in (check_address, identify, check_media):
+    for check in (check_address, identify, check_declared, check_media):
         app.before_request(check)
     app.before_request(_Directory(home))
     for room in (

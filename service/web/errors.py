@@ -13,9 +13,9 @@ from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
+from service.web.addresses import methods_of
 from service.web.identity import NotAuthenticated
 from service.web.requests_in import HOOKS, PATCHES, WAKE, WRITING, as_far_as_readable, base_url, house
-from service.web.rest import methods_of
 
 STATUS: Mapping[Kind, int] = {
     Kind.UNREADABLE: 400,

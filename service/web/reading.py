@@ -11,7 +11,6 @@ from service.store.records import Stored
 from service.web import replies
 from service.web.pretty import indented
 from service.web.requests_in import house, is_strict, version_in
-from service.web.rest import known_type
 
 blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
 
@@ -19,7 +18,6 @@ blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
 @blueprint.get("/<type_>/<id_>")
 def read(type_: str, id_: str) -> Response:
     """read; 304 for who has this version already (If-None-Match, If-Modified-Since)."""
-    known_type(type_)
     stored = house().store.view().get(type_, id_)
     if stored is None:
         raise not_found(type_, id_)
@@ -29,7 +27,6 @@ def read(type_: str, id_: str) -> Response:
 @blueprint.get("/<type_>/<id_>/_history/<int:version>")
 def vread(type_: str, id_: str, version: int) -> Response:
     """vread, under the same conditions."""
-    known_type(type_)
     stored = house().store.view().version(type_, id_, version)
     if stored is None:
         raise not_found(type_, f"{id_}/_history/{version}")
@@ -39,14 +36,12 @@ def vread(type_: str, id_: str, version: int) -> Response:
 @blueprint.get("/<type_>/_history")
 def history_of_type(type_: str) -> Response:
     """history-type: `_since`, `_at`, `_count`."""
-    known_type(type_)
     return _history(type_, None)
 
 
 @blueprint.get("/<type_>/<id_>/_history")
 def history(type_: str, id_: str) -> Response:
     """history-instance: `_since`, `_at`, `_count`."""
-    known_type(type_)
     if house().store.view().get(type_, id_) is None:
         raise not_found(type_, id_)
     return _history(type_, id_)

@@ -1,19 +1,17 @@
 """create, update and patch, also under conditions (contract 2). Each route reads, asks, answers; the rules live
-elsewhere. https://hl7.org/fhir/R4/http.html
+elsewhere, and `addresses` lets through what is declared only. https://hl7.org/fhir/R4/http.html
 """
 
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import MethodNotAllowed
 
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.json_patch import Failure, Unpatched, patched, read_patch
 from fhir_mappings.r4 import SUPPORTED_TYPES, validate
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
-from service.definitions.operations import OPERATIONS
 from service.referral.conditions import callers_match
 from service.referral.journey.amend import add_evidence, amend, change_evidence
 from service.referral.journey.correspond import correspond
@@ -45,18 +43,14 @@ TYPES = SUPPORTED_TYPES
 @blueprint.post("/<type_>")
 def create(type_: str) -> Response:
     """create, for the types that somebody may make; with If-None-Exist only if there is none."""
-    known_type(type_)
-    make = _CREATE.get(type_)
-    if make is None:
-        raise MethodNotAllowed
     _raise_condition_in_address()
-    return make(_sound(read_resource(type_)), if_none_exist())
+    return _CREATE[type_](_sound(read_resource(type_)), if_none_exist())
 
 
 @blueprint.put("/<type_>/<id_>")
 def update(type_: str, id_: str) -> Response:
     """update; ids are given by Sluss, so an unknown one is 404."""
-    change = _changing(type_, id_)
+    change = _UPDATE[type_]
     body = read_resource(type_)
     if body.resource.get("id") != id_:
         raise Refusal(Kind.UNREADABLE, [*body.issues, _other_id(type_, id_)])
@@ -69,7 +63,7 @@ def update(type_: str, id_: str) -> Response:
 @blueprint.put("/<type_>")
 def update_conditionally(type_: str) -> Response:
     """Conditional update: none that matches the search makes one, one is changed, several are 412."""
-    change = _changing(type_)
+    change = _UPDATE[type_]
     body = _sound(read_resource(type_))
     condition = _condition()
     match = callers_match(house().store.view(), caller(), type_, condition, "http.query")
@@ -93,13 +87,13 @@ def update_conditionally(type_: str) -> Response:
 @blueprint.patch("/<type_>/<id_>")
 def patch(type_: str, id_: str) -> Response:
     """JSON Patch of the current version, then the very same way as an update of what that makes."""
-    return _patch(_changing(type_, id_), type_, id_)
+    return _patch(_UPDATE[type_], type_, id_)
 
 
 @blueprint.patch("/<type_>")
 def patch_conditionally(type_: str) -> Response:
     """Conditional patch of the one that matches the search; none is 404, several are 412."""
-    change = _changing(type_)
+    change = _UPDATE[type_]
     match = callers_match(house().store.view(), caller(), type_, _condition(), "http.query")
     if match is None:
         raise not_found(type_, "?")
@@ -233,49 +227,7 @@ _GENERAL = frozenset(("_format", "_pretty", "_summary", "_elements"))
 """Parameters of every interaction: https://hl7.org/fhir/R4/http.html#parameters"""
 
 
-def known_type(type_: str) -> None:
-    """Raise Refusal (not found) for a type that Sluss does not keep."""
-    if type_ not in TYPES:
-        raise Refusal(
-            Kind.NOT_FOUND,
-            [
-                error(
-                    IssueCode.NOT_SUPPORTED,
-                    None,
-                    "Sluss har inga resurser av den typen.",
-                    "this resource type is not supported; see /fhir/metadata",
-                )
-            ],
-        )
-
-
-def methods_of(path: str) -> list[str] | None:
-    """What may be done at an address of a known type, as `metadata` declares it; None for any other address."""
-    base, *rest = path.strip("/").split("/")
-    if base != "fhir" or not rest or rest[0] not in TYPES:
-        return None
-    changes = ["PUT", "PATCH"] if rest[0] in UPDATABLE else []
-    match rest:
-        case [type_]:
-            return ["GET", "HEAD", *(["POST"] if type_ in CREATABLE else []), *changes]
-        case [_, "_search"]:
-            return ["POST"]
-        case [type_, operation] if operation.removeprefix("$") in OPERATIONS.get(type_, ()):
-            return ["POST"]
-        case [_, id_] if id_ != "_history":
-            return ["GET", "HEAD", *changes]
-    return ["GET", "HEAD"]
-
-
 # ---------------------------------------------------------------- what is wrong with a request
-
-
-def _changing(type_: str, id_: str = "") -> Callable[[Body], Response]:
-    known_type(type_)
-    change = _UPDATE.get(type_)
-    if change is None or id_.startswith(("_", "$")):  # `_history`, `_search` and operations are no ids
-        raise MethodNotAllowed
-    return change
 
 
 def _sound(body: Body) -> Body:

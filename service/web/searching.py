@@ -16,7 +16,6 @@ from service.store.records import Page, Stored, TooCostly
 from service.web import replies
 from service.web.pretty import indented
 from service.web.requests_in import base_url, check_format, house, is_strict
-from service.web.rest import known_type
 
 blueprint = Blueprint("search", __name__, url_prefix="/fhir")
 
@@ -34,7 +33,6 @@ def by_post(type_: str) -> Response:
 
 
 def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
-    known_type(type_)
     query = parse_query(type_, parameters, strict=is_strict(), own_base=base_url())
     issues = query if isinstance(query, list) else []
     pretty = dict(parameters).get("_pretty", "false")

@@ -6,7 +6,6 @@ it did not exist.
 
 import structlog
 from flask import Blueprint, Response, current_app
-from werkzeug.exceptions import MethodNotAllowed
 
 from fhir_mappings.elements import child, text, texts
 from fhir_mappings.issues import IssueCode, error, is_error
@@ -125,12 +124,6 @@ def delete(id_: str) -> Response:
     if row.deleted_at is None and not house().store.subscriptions.delete(id_, if_match()):
         raise _overtaken()
     return Response(status=204)
-
-
-@blueprint.route("/<id_>", methods=["PATCH", "POST"])
-def neither(id_: str) -> Response:  # noqa: ARG001 - Flask passes it
-    """405: a Subscription is changed as a whole."""
-    raise MethodNotAllowed(["DELETE", "GET", "HEAD", "PUT"])
 
 
 def described(canonical: Canonical) -> Json:

@@ -73,7 +73,6 @@ def test_a_trailing_slash_changes_nothing(sluss: Sluss, path: str) -> None:
         "Task/{}/_history/99999999999999999999",
         "Task/{}/_history/first",
         "Task/%00",
-        "Task/a%2Fb",
         "Task/" + "x" * 200,
         "Task/å%20ä",
     ],
@@ -82,6 +81,15 @@ def test_what_does_not_exist_is_404(sluss: Sluss, path: str) -> None:
     answer = sluss.get("/fhir/" + path.format(sluss.refer()["task"]["id"]))
     assert answer.status_code == 404
     assert [issue["code"] for issue in issues(answer)] == ["not-found"]
+
+
+@pytest.mark.parametrize("path", ["Task/a%2Fb", "Task/1/Communication", "Task/_nonsense", "_history", "$everything"])
+def test_an_address_at_which_nothing_can_be_done_is_404_that_points_to_metadata(sluss: Sluss, path: str) -> None:
+    answer = sluss.get(f"/fhir/{path}")
+    assert answer.status_code == 404
+    (issue,) = issues(answer)
+    assert issue["code"] == "not-supported"
+    assert "/fhir/metadata" in issue["diagnostics"]
 
 
 @pytest.mark.parametrize("type_", ["Encounter", "Foo", "task", "Bundle", "Binary"])
