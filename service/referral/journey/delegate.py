@@ -24,8 +24,8 @@ _UNDERWAY = ("accepted", "in-progress", "on-hold")
 def add_task(house: House, caller: Caller, sent: Json) -> Stored:
     """Store a Task that a therapist has made. Raises Refusal: not found, forbidden, invalid.
 
-    Sluss keeps code, description, note, executionPeriod, priority and restriction as sent and sets the rest: owner,
-    patient, CarePlan and times are those of the referral.
+    Sluss keeps code, description, note, executionPeriod, priority and restriction as sent, the sender's identifiers
+    beside its own, and sets the rest: owner, patient, CarePlan and times are those of the referral.
     """
     kind = tasks.kind_of(sent, house.canonical)
     parent, issues = _parent(sent, kind)
@@ -215,7 +215,8 @@ def _override(case: Case, sent: Json) -> Reference:
         last_modified=case.at,
         notes=tuple((n["authorString"], n.get("time", case.at), n["text"]) for n in reasons),
     )
-    reference = case.put(tasks.to_fhir_task(record, case.canonical))
+    made = tasks.to_fhir_task(record, case.canonical)
+    reference = case.put({**made, "identifier": _identified(made, sent)})
     case.set(task=fresh)
     case.record("overridden", before=f"Task/{old['id']}", after=reference)
     case.tell(MessageCategory.ACKNOWLEDGEMENT)  # the referrer has been told that it was returned
@@ -229,4 +230,10 @@ def _keep_as_sent(case: Case, reference: Reference, sent: Json) -> None:
     kept: Json = {
         n: sent[n] for n in ("description", "note", "executionPeriod", "priority", "restriction") if n in sent
     }
-    case.put({**made, **kept})
+    case.put({**made, **kept, "identifier": _identified(made, sent)})
+
+
+def _identified(made: Json, sent: Json) -> list[Json]:
+    """With the identifiers of who sent it, which a repeated create asks for (If-None-Exist)."""
+    own = {identifier["system"] for identifier in made["identifier"]}
+    return [*made["identifier"], *(i for _, i in children(sent, "identifier") if text(i, "system") not in own)]
