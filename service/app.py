@@ -32,6 +32,7 @@ from service.web import (
     operations,
     plain,
     reading,
+    recording,
     rest,
     searching,
     subscriptions,
@@ -89,6 +90,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     ):
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
+    recording.register(app)
     r4.prepare()
     return app
 

@@ -1,6 +1,7 @@
 """Writing: one transaction, and what it leaves behind."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -8,7 +9,8 @@ import psycopg
 
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
-from service.store import statements
+from service.store import audit, statements
+from service.store.audit_records import SLUSS, Act, Acting, Agent, AuditEvent
 from service.store.connections import Connection, Row
 from service.store.index_values import dated, digest, index_values, indexed, measured
 from service.store.moments import instant
@@ -35,8 +37,14 @@ class Change(View):
     when the block of `Store.change()` ends. Raises StoreUnavailable at any call.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, acting: Acting | None = None) -> None:
+        """`acting`: who does it, for the record; None: Sluss, or who `on_behalf_of` says."""
         self.connection = connection
+        self._acting = acting
+        self._agent = SLUSS
+        self._deeds = _Deeds()
+        self._patients: dict[str, str] = {}
+        self._noted: list[Acting] = []
         self._stamp: datetime | None = None
         self._pending = _Pending()
         self._known: dict[Reference, Stored] = {}
@@ -78,6 +86,7 @@ class Change(View):
             return None
         if self._stamp is None:
             _, self._stamp = row
+        self._patients[new.id] = new.patient
         return ReferralRow(*(getattr(new, name) for name in NewReferral.__slots__))
 
     def lock_referral(self, referral_id: str) -> ReferralRow:
@@ -92,6 +101,9 @@ class Change(View):
         if unknown := fields.keys() - set(NewReferral.__slots__):
             raise TypeError(f"a referral has no {', '.join(sorted(unknown))}")
         self._pending.patches.setdefault(referral_id, {}).update(fields)
+        if "patient" in fields:
+            self._patients[referral_id] = fields["patient"]
+        self._deeds.referrals[referral_id] = None
 
     def lock_patient(self, patient_key: str) -> None:
         """Waits until no other transaction holds this patient's lock, then holds it until the end: two referrals of one
@@ -153,6 +165,7 @@ class Change(View):
             body = dump(resource)
             self._pending.add(type_, id_, write, resource, body)
             stored.append(Stored(type_, id_, write.expect + 1, self.stamp, body, write.referral_id))
+            self._deeds.add(stored[-1])
         for item in stored:
             if item.version == 1:
                 self._known[item.reference] = item
@@ -163,6 +176,7 @@ class Change(View):
     def journal(self, entries: Iterable[JournalEntry]) -> None:
         """Appends to the journal, at the stamp."""
         self._pending.journal.extend(entries)
+        self._deeds.journalled = True
 
     def set_deadlines(self, deadlines: Iterable[Deadline]) -> None:
         """Sets deadlines, each in the place of an earlier one of its Task and kind."""
@@ -203,6 +217,47 @@ class Change(View):
         """
         self._pending.jobs.append((name, dump(args), queueing_lock, lock, at))
 
+    # ------------------------------------------------------------ the record
+
+    def on_behalf_of(self, agent: Agent) -> None:
+        """Who does this, where nobody asked for it by a request: the record names them."""
+        self._agent = agent
+
+    @contextmanager
+    def done_by(self, acting: Acting | None) -> Iterator[None]:
+        """What is done in the block is recorded as this act of its own, if it is another than the change's."""
+        if acting is None or acting is self._acting:
+            yield
+            return
+        outer = self._acting, self._deeds
+        self._acting, self._deeds = acting, _Deeds()
+        yield
+        self._record_deeds()
+        self._acting, self._deeds = outer
+
+    def record(self, event: AuditEvent, acting: Acting | None = None) -> None:
+        """Adds to the record with this transaction."""
+        self._pending.recorded.append(event)
+        if acting is not None:
+            acting.noted = True
+            self._noted.append(acting)
+
+    def _record_deeds(self) -> None:
+        """One event of everything that this act has done."""
+        deeds, acting = self._deeds, self._acting
+        if not deeds or (acting is None and not deeds.written):
+            return
+        self._deeds = _Deeds()
+        patients = {f"Patient/{id_}": None for ref in deeds.referrals if (id_ := self._patients.get(ref))}
+        patients |= {reference.partition("/_")[0]: None for reference in deeds.written if reference[:8] == "Patient/"}
+        event = AuditEvent(
+            acting.act if acting else deeds.act_of(self._agent),
+            about=deeds.about(acting.act.target if acting else ""),
+            patients=(*(acting.patients if acting else ()), *patients),
+            referrals=tuple(ref for ref in deeds.referrals if ref not in self._patients),
+        )
+        self.record(event, acting)
+
     def flush(self) -> None:
         """Sends what is gathered. Raises StaleVersion."""
         pending = self._pending
@@ -223,6 +278,7 @@ class Change(View):
 
     def commit(self) -> None:
         """Sends what is gathered and ends the transaction. `Store.change()` calls it."""
+        self._record_deeds()
         self.flush()
         self._plainly(b"COMMIT")
 
@@ -234,11 +290,42 @@ class Change(View):
 
     def roll_back(self) -> None:
         """Ends the transaction without a trace, and lets go of the stamp's lock should an error have left it held."""
+        for acting in self._noted:
+            acting.noted = False
         if not self.connection.closed:
             try:
                 self.connection.pgconn.exec_(b"ROLLBACK; SELECT pg_advisory_unlock_all()")
             except psycopg.OperationalError:
                 self.connection.close()
+
+
+class _Deeds:
+    """What an act has done so far."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, None] = {}
+        self.referrals: dict[str, None] = {}
+        self.created = False
+        self.journalled = False
+
+    def __bool__(self) -> bool:
+        return bool(self.written or self.referrals or self.journalled)
+
+    def add(self, stored: Stored) -> None:
+        """A version that was written; the first of them is what it was about."""
+        self.created = self.created if self.written else stored.version == 1
+        self.written[f"{stored.type}/{stored.id}/_history/{stored.version}"] = None
+        if stored.referral_id is not None:
+            self.referrals[stored.referral_id] = None
+
+    def about(self, target: str) -> tuple[str, ...]:
+        """What was written; first what the act was about."""
+        main = next((reference for reference in self.written if reference.startswith(target)), None)
+        return tuple(dict.fromkeys((main, *self.written))) if main else tuple(self.written)
+
+    def act_of(self, agent: Agent) -> Act:
+        """What it was, by what it has written."""
+        return Act(agent, "create", "C") if self.created else Act(agent, "update", "U")
 
 
 class _Pending:
@@ -255,9 +342,11 @@ class _Pending:
         self.patches: dict[str, dict[str, Any]] = {}
         self.deadlines: dict[tuple[str, str], Deadline] = {}
         self.jobs: list[tuple[str, str, str | None, str | None, datetime | None]] = []
+        self.recorded: list[AuditEvent] = []
 
     def __bool__(self) -> bool:
-        return bool(self.touched or self.naturals or self.journal or self.patches or self.deadlines or self.jobs)
+        gathered = (self.touched, self.naturals, self.journal, self.patches, self.deadlines, self.jobs, self.recorded)
+        return any(gathered)
 
     def add(self, type_: str, id_: str, write: Write, resource: Json, body: str) -> None:
         """Gathers one resource and what it is found by."""
@@ -299,7 +388,10 @@ class _Pending:
         for names, part in rows.values():
             if part:
                 values |= _columns(names, part)
-        return tuple(name for name, (_, part) in rows.items() if part), values
+        parts = tuple(name for name, (_, part) in rows.items() if part)
+        if self.recorded:
+            parts, values = (*parts, "recorded"), values | audit.parameter(self.recorded)
+        return parts, values
 
 
 _NO_TEXT = frozenset({"expected", "due_times", "due_levels", "job_times"})

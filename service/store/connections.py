@@ -19,6 +19,8 @@ Connection = psycopg.Connection[Row]
 WRITER = "sluss-write"
 """application_name of write transactions. Gap-free polling looks for it: nothing else may write resources."""
 READER = "sluss-read"
+RECORDER = "sluss-record"
+"""Adds to the record what changes nothing: no poller waits for it."""
 EXCHANGE = "sluss-exchange"
 
 _PLANNING: tuple[LiteralString, ...] = (
@@ -39,6 +41,7 @@ _LIMITS: dict[str, tuple[LiteralString, ...]] = {
         "SET idle_in_transaction_session_timeout = '5s'",
         *_PLANNING,
     ),
+    RECORDER: ("SET statement_timeout = '5s'", "SET lock_timeout = '4s'", *_PLANNING),
     READER: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on", *_PLANNING),
     # May hold a lock while another server is asked; its sweeps go through whole tables.
     EXCHANGE: ("SET statement_timeout = '30s'", "SET idle_in_transaction_session_timeout = '1min'"),

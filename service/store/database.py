@@ -8,6 +8,8 @@ import psycopg
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from service.store import migrate, statements
+from service.store.audit import Audit
+from service.store.audit_records import Acting
 from service.store.change import Change
 from service.store.connections import READER, WRITER, Connections
 from service.store.subscriptions import Subscriptions
@@ -28,6 +30,16 @@ class Store:
         self._writers = Connections(self.url, WRITER, pool_size, wait)
         self._readers = Connections(self.url, READER, pool_size, wait)
         self.subscriptions = Subscriptions(self._writers, self._readers)
+        self.audit = Audit(self.url, pool_size, wait)
+        self.acting: Acting | None = None
+
+    def acting_for(self, acting: Acting) -> "Store":
+        """The same store, in the hands of who does this: every change made through it is recorded as theirs."""
+        own = object.__new__(type(self))
+        own.__dict__.update(
+            self.__dict__, acting=acting, subscriptions=Subscriptions(self._writers, self._readers, acting)
+        )
+        return own
 
     def migrate(self) -> None:
         """Brings the schema up to date; does nothing when it is. Safe when several processes do so at once."""
@@ -50,7 +62,7 @@ class Store:
         younger than the oldest open one. Nothing slow belongs in the block, least of all a call to another server.
         """
         with self._writers.connection() as connection:
-            change = Change(connection)
+            change = Change(connection, self.acting)
             try:
                 yield change
                 change.commit()
@@ -70,5 +82,5 @@ class Store:
 
     def close(self) -> None:
         """Closes idle connections."""
-        for connections in (self._writers, self._readers):
+        for connections in (self._writers, self._readers, self.audit):
             connections.close()

@@ -22,7 +22,8 @@ class Joined(Store):
     @contextmanager
     def change(self) -> Iterator[Change]:
         """The open change. What was gathered in the block is sent at its end, so that a StaleVersion is told there."""
-        yield self._change
+        with self._change.done_by(self.acting):
+            yield self._change
         self._change.flush()
 
     def view(self) -> View:

@@ -6,6 +6,8 @@ which for arrays costs a fifth of the text form.
 from functools import cache
 from typing import LiteralString
 
+from service.store.audit import RECORD
+
 STORED: LiteralString = "r.type, r.id, r.version, r.last_updated, r.body, r.referral_id"
 """The columns of a `Stored`, in order, from a resource table called r."""
 
@@ -203,6 +205,7 @@ RETURNING r.type, r.id
 """
 
 _ADDING: dict[str, LiteralString] = {
+    "recorded": RECORD,
     "created": """
         INSERT INTO resource (type, id, version, last_updated, referral_id, body, dated_from, dated_until)
         SELECT w.type, w.id, 1, %(stamp)s, w.referral_id, w.body, w.dated_from::timestamptz, w.dated_until::timestamptz

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, LiteralString
 
+from service.store.audit import RECORD, parameter
+from service.store.audit_records import Acting, AuditEvent
 from service.store.connections import Connections, Row
 from service.store.subscription_records import Event, NewSubscription, Owner, SubscriptionFigures, SubscriptionRow
 
@@ -76,9 +78,10 @@ SELECT count(*) FILTER (WHERE s.status = 'requested'), count(*) FILTER (WHERE s.
 class Subscriptions:
     """The Subscriptions of everybody; whose they are is for the web to look at. Raises StoreUnavailable."""
 
-    def __init__(self, writers: Connections, readers: Connections) -> None:
+    def __init__(self, writers: Connections, readers: Connections, acting: Acting | None = None) -> None:
         # Made by a writer, so that the recorder of events never passes by one that is just being made.
         self._writers, self._readers = writers, readers
+        self._acting = acting
 
     def create(self, new: NewSubscription, most: int) -> SubscriptionRow | None:
         """Stores a Subscription with status `requested`; None when its owner has `most` of them already."""
@@ -121,8 +124,16 @@ class Subscriptions:
             return connection.execute(statement, values).fetchall()
 
     def _write(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
-        with self._writers.connection() as connection:
-            return connection.execute(statement, values).fetchall()
+        """The change and its place in the record, in one transaction."""
+        with self._writers.connection() as connection, connection.transaction():
+            rows = connection.execute(statement, values).fetchall()
+            if rows and self._acting is not None:
+                id_, *version = rows[0][:2]
+                about = f"Subscription/{id_}" + "".join(f"/_history/{number}" for number in version)
+                connection.execute(RECORD, parameter([AuditEvent(self._acting.act, about=(about,))]))
+        if rows and self._acting is not None:
+            self._acting.noted = True
+        return rows
 
 
 def _owner(owner: Owner) -> dict[str, str | None]:

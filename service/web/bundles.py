@@ -69,7 +69,9 @@ def _referral(body: Body) -> Response:
     if _SEARCHED_REFERENCE.search(request.environ["sluss.raw"]):
         body = Body(_found(body.resource), body.issues)
     given, made = take_bundle(body)
-    return replies.fhir(dump(transaction_response(made)), 200, replies.verdict_headers(given))
+    answer = replies.fhir(dump(transaction_response(made)), 200, replies.verdict_headers(given))
+    answer.stored = given.service_request
+    return answer
 
 
 def _is_order(entry: Entry) -> bool:

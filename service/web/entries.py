@@ -22,6 +22,7 @@ from service.referral.conditions import with_real_references
 from service.referral.refusal import Kind, Refusal
 from service.store.moments import parse_moment
 from service.web import replies
+from service.web.recording import entry_recorded, entry_refused, note
 from service.web.requests_in import base_url, caller, house, prefers
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ ENTRY = "sluss.entry"
 """In the WSGI environment of a request that stands for an entry."""
 
 READS = frozenset({"GET", "HEAD"})
+
+_ITS_OWN = ("HTTP_IF_", "HTTP_ACCEPT", "HTTP_TRANSFER_ENCODING", "werkzeug.", "sluss.raw", "sluss.acting")
+"""What an entry does not have of the Bundle's environment."""
 
 _RANKS = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 _FHIR_JSON = "application/fhir+json"
@@ -55,8 +59,14 @@ def carried_out(entry: Entry, known: Mapping[str, str]) -> Response:
     if resource is not None:
         resource = rewrite_references(resource, known, entry.full_url)
         resource = with_real_references(house().store.view(), caller(), resource, entry.expression)
-    with current_app.request_context(_environ(entry, resource)):
-        return _dispatched()
+    try:
+        with current_app.request_context(_environ(entry, resource)):
+            answer = note(_dispatched())
+    except Exception:
+        entry_refused(f"{entry.method} /fhir/{path_of(entry)}")
+        raise
+    entry_recorded()
+    return answer
 
 
 def as_entry(entry: Entry, against: Sequence[Issue]) -> Response:
@@ -66,9 +76,12 @@ def as_entry(entry: Entry, against: Sequence[Issue]) -> Response:
             outside = [issue for issue in against if not (issue.expression or "").startswith(entry.expression)]
             if outside or entry.method is None:
                 raise Refusal(Kind.UNREADABLE, outside or against)
-            return _dispatched()
+            answer = _dispatched()
         except Exception as problem:
-            return current_app.make_response(current_app.handle_user_exception(problem))
+            answer = current_app.make_response(current_app.handle_user_exception(problem))
+        answer = note(answer)
+    entry_recorded()
+    return answer
 
 
 def _dispatched() -> Response:
@@ -146,7 +159,7 @@ def _environ(entry: Entry, resource: Json | None) -> "WSGIEnvironment":
     kept: dict[str, Any] = {
         name: value
         for name, value in request.environ.items()
-        if not name.startswith(("HTTP_IF_", "HTTP_ACCEPT", "HTTP_TRANSFER_ENCODING", "werkzeug.", "sluss.raw"))
+        if not name.startswith(_ITS_OWN)
     }
     sent = {
         "HTTP_IF_NONE_EXIST": entry.if_none_exist,

@@ -24,6 +24,7 @@ from service.referral.intake import Unreadable
 from service.referral.journey.receive import reading_for
 from service.referral.parts import WITH_A_REFERRAL
 from service.referral.refusal import Kind, Refusal
+from service.web.recording import concerns
 from service.web.requests_in import HOOKS, caller, house, read_json
 
 blueprint = Blueprint("hooks", __name__, url_prefix=HOOKS)
@@ -77,6 +78,7 @@ def _cards(order: Json, given: HookCall) -> list[Card]:
     draft = read_draft(order, given.context, given.instance, reading_for(home))
     if isinstance(draft.read, Unreadable):
         return [card_of_refusal(draft.read.issues, desk)]
+    concerns(draft.read.referral.patient.identity.key)
     assessment, route = dry_run(home, caller(), draft.read)
     return cards_of(assessment, route, draft.unseen, desk)
 

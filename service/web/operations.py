@@ -14,6 +14,7 @@ from service.referral.journey.receive import reading_for
 from service.referral.lookup import usable_by
 from service.referral.refusal import Kind, Refusal
 from service.web import replies
+from service.web.recording import concerns
 from service.web.requests_in import Body, caller, house, read_resource
 
 blueprint = Blueprint("operations", __name__, url_prefix="/fhir")
@@ -23,6 +24,7 @@ blueprint = Blueprint("operations", __name__, url_prefix="/fhir")
 def assess_only() -> Response:
     """A Bundle, a ServiceRequest, or Parameters with `referral` in; Parameters out. Nothing is stored."""
     submission = _submission(read_resource("ServiceRequest", "Bundle", "Parameters"))
+    concerns(submission.referral.patient.identity.key)
     assessment, route = dry_run(house(), caller(), submission)
     return replies.fhir(dump(_parameters(assessment, route)))
 

@@ -23,6 +23,15 @@ class Answer(Response):
 
     stored: Stored | None = None
     receipt: Receipt | None = None
+    shown: tuple[Stored, ...] = ()
+    """For the record: what of the store is in it, where that is more than `stored`."""
+
+
+def shown_in(response: Response) -> tuple[Stored, ...]:
+    """What of the store an answer shows or is about."""
+    if not isinstance(response, Answer):
+        return ()
+    return response.shown or ((response.stored,) if response.stored else ())
 
 
 def fhir(body: str, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
@@ -167,7 +176,9 @@ def history(query: HistoryQuery, page: HistoryPage) -> Answer:
         links.append({"relation": "next", "url": f"{here}?{urlencode([*query.used, ('_page', page.next)])}"})
     total = "" if page.total is None else f'"total":{page.total},'
     listed = f',"entry":[{entries}]' if entries else ""
-    return fhir(f'{{"resourceType":"Bundle","type":"history",{total}"link":{dump(links)}{listed}}}')
+    answer = fhir(f'{{"resourceType":"Bundle","type":"history",{total}"link":{dump(links)}{listed}}}')
+    answer.shown = tuple(page.versions)
+    return answer
 
 
 def _past(stored: Stored) -> str:

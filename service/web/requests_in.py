@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from service.referral.house import House
 from service.referral.refusal import Kind, Refusal
 from service.referral.sights import sight_for
 from service.referral.together import together
+from service.store.audit_records import Acting
 from service.store.seen import Seen
 from service.store.sight import Sight
 
@@ -54,13 +55,23 @@ CALLER = "sluss.caller"
 """In the WSGI environment: who calls, where the address is not open to everybody."""
 
 _TOGETHER = "sluss.together"
-"""In the WSGI environment: the house whose changes are all one, while there is one."""
+"""In the WSGI environment: the house of this request, whose changes are its caller's; and all one, while they are."""
+
+ACTING = "sluss.acting"
+"""In the WSGI environment: what this request does, for the record."""
 
 
 def house() -> House:
     """The house that this application serves; within `in_one_change`, all that it changes is one change."""
     served: House = request.environ.get(_TOGETHER) or current_app.extensions["sluss"]
     return served
+
+
+def act_as(acting: Acting) -> None:
+    """What this request changes is recorded as this act."""
+    home = house()
+    request.environ[ACTING] = acting
+    request.environ[_TOGETHER] = replace(home, store=home.store.acting_for(acting))
 
 
 @contextmanager

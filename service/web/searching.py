@@ -47,8 +47,10 @@ def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
     except TooCostly as problem:
         asked = "The search takes too long; ask for less: a patient, a focus, an identifier, a date or a code."
         raise Refusal(Kind.UNREADABLE, [_cannot(IssueCode.TOO_COSTLY, asked)]) from problem
-    answer = _bundle(query, page)
-    return replies.fhir(indented(answer) if pretty == "true" else answer)
+    found = _bundle(query, page)
+    answer = replies.fhir(indented(found) if pretty == "true" else found)
+    answer.shown = (*page.matches, *page.includes)
+    return answer
 
 
 def _bundle(query: SearchQuery, page: Page) -> str:
