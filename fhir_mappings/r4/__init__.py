@@ -42,6 +42,7 @@ SUPPORTED_TYPES: frozenset[str] = DEFINITIONS | frozenset(
         "Patient",
         "Practitioner",
         "PractitionerRole",
+        "Provenance",
         "QuestionnaireResponse",
         "ServiceRequest",
         "Task",

@@ -161,6 +161,7 @@ REQUIRED_CODES: dict[str, frozenset[str]] = {
     "CapabilityStatementRestResourceSearchParam.type": _codes(
         "number date string token reference composite quantity uri special"
     ),
+    "ProvenanceEntity.role": _codes("derivation revision quotation source removal"),
     "OperationOutcomeIssue.severity": _codes("fatal error warning information"),
     "OperationOutcomeIssue.code": _codes(
         "invalid structure required value invariant security login unknown expired forbidden suppressed processing "

@@ -1,7 +1,7 @@
 """One referral as it is here and on the external server, in the hands of whoever holds its lock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from fhir_mappings import task as tasks
@@ -15,7 +15,7 @@ from service.exchange.foreign import Foreign, key_of
 from service.exchange.original import absolute, literals, their_references, to_original, without_server_elements
 from service.exchange.poll import Change, change_of
 from service.exchange.reader import Reader
-from service.exchange.take_in import VIA, id_for, making_first
+from service.exchange.take_in import VIA, id_for, making_first, there
 from service.exchange.transaction import leading_to
 from service.exchange.translate import Anchors, Peers, is_same, local_references, to_copy
 from service.referral.house import House
@@ -212,7 +212,13 @@ class BothSides:
 
     def making(self, change: Change) -> House:
         """The house, which makes of this what it always makes of it."""
-        return making_first(self.house, self.id_of(change))
+        made = Reference(f"{change.type}/{self.id_of(change)}")
+        return making_first(self.collecting(change, made), self.id_of(change))
+
+    def collecting(self, change: Change, reference: Reference) -> House:
+        """The house, which knows that what it stores of this resource is what was found there."""
+        url = absolute(f"{change.type}/{change.id}", self.reader.base_url)
+        return replace(self.house, sources={reference: there(url, change.resource)})
 
     def id_of(self, change: Change) -> str:
         """The id here of what was made there."""

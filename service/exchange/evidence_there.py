@@ -36,7 +36,7 @@ def changed(sides: BothSides, step: Step, standing: Standing) -> Outcome | None:
 
     def change() -> None:
         check(sent)
-        change_evidence(sides.house, caller, sent)
+        change_evidence(sides.collecting(step.change, reference), caller, sent)
 
     return sides.changed(step, caller, reference, CHANGE, change)
 

@@ -87,6 +87,12 @@ def making_first(house: House, first: str) -> House:
     return replace(house, new_id=lambda: next(ids, None) or house.new_id())
 
 
+def there(url: str, resource: Json) -> str:
+    """The absolute URL of a resource there, with its version where it has one."""
+    version = resource.get("meta", {}).get("versionId")
+    return f"{url}/_history/{version}" if version else url
+
+
 def gather(
     reader: Reader,
     change: Change,
@@ -152,7 +158,7 @@ def take_in(house: House, gathered: Gathered, base: str, usable: Lookup) -> Take
     bundle = bundle_of(gathered, base)
     submission = _submission(house, gathered, bundle, usable)
     caller = referrer_of(submission.referral.requester.unit, VIA)
-    receipt = receive(making_first(house, id_for(url)), caller, submission)
+    receipt = receive(making_first(_collecting(house, gathered, base), id_for(url)), caller, submission)
     row = house.store.view().referral_of("ServiceRequest", receipt.service_request.id)
     assert row is not None  # noqa: S101 - it was just received
     return Taken(row.id, row.organisation, _joined(gathered, bundle, receipt, base))
@@ -165,7 +171,8 @@ def take_in_amendment(house: House, row: ReferralRow, gathered: Gathered, base: 
     if wrong:
         raise Refusal(Kind.UNREADABLE, wrong)
     caller = referrer_of(HsaId(row.organisation), VIA)
-    receipt = amend(house, caller, bundle, row.service_request)
+    collecting = _collecting(house, gathered, base, f"ServiceRequest/{row.service_request}")
+    receipt = amend(collecting, caller, bundle, row.service_request)
     return Taken(row.id, row.organisation, _joined(gathered, bundle, receipt, base))
 
 
@@ -198,6 +205,14 @@ def _submission(house: House, gathered: Gathered, bundle: Json, usable: Lookup) 
         own = read.issues if isinstance(read, Unreadable) else ()
         raise Refusal(Kind.UNREADABLE if against_r4 else Kind.INVALID, [*against_r4, *own])
     return read
+
+
+def _collecting(house: House, gathered: Gathered, base: str, amended: str | None = None) -> House:
+    """The house, which knows what these are over there; `amended` is the ServiceRequest here that is amended."""
+    sources = {url: there(url, resource) for url, resource in gathered.remote.items()}
+    if amended is not None:
+        sources[amended] = sources[order_url(base, gathered.order["id"])]
+    return replace(house, sources=sources)
 
 
 def providers(house: House) -> Lookup:

@@ -40,7 +40,7 @@ def moved(sides: BothSides, step: Step, standing: Standing) -> Outcome | None:
                 current = progress(sides.house, sides.owner_of(current), {**current, "status": state}).content
         now = applied(current, changes)
         check(now)
-        progress(sides.house, sides.owner_of(current), now)
+        progress(sides.collecting(step.change, reference), sides.owner_of(current), now)
 
     return sides.changed(step, sides.owner_of(stored.content), reference, MOVE, move)
 

@@ -4,12 +4,13 @@ A step of the journey opens a Case, changes resources through it, and saves it o
 deadlines and the delivery job are written in the one transaction of the step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from fhir_mappings import task as tasks
 from fhir_mappings.communication import to_fhir_communication
+from fhir_mappings.provenance import Activity, Origin, to_fhir_provenance
 from fhir_mappings.records import (
     Finding,
     HsaId,
@@ -25,7 +26,7 @@ from fhir_mappings.records import (
     Team,
 )
 from fhir_mappings.terminology import Canonical
-from service.access.caller import Caller
+from service.access.caller import Caller, Role
 from service.packs.texts import render, task_text
 from service.referral.house import House, instant
 from service.referral.time_limits import first_due, waiting_for
@@ -58,6 +59,8 @@ class Case:
         self._row_changes: dict[str, Any] = {}
         self._events: list[JournalEntry] = []
         self._organisation: Reference | None = None
+        self._amended: dict[Reference, None] = {}
+        self._sources = {Reference(name): url for name, url in house.sources.items() if "://" not in name}
 
     # ------------------------------------------------------------ what there is
 
@@ -148,6 +151,15 @@ class Case:
         elif reference == self.order_reference and reference not in self._indexed_as:
             self._indexed_as[reference] = self._found_by()
         return reference
+
+    def amends(self, references: Iterable[Reference]) -> None:
+        """What is stored of these with this change is the caller's amendment, and a Provenance says so."""
+        self._amended |= dict.fromkeys(references)
+
+    def name(self, became: Mapping[str, Reference]) -> None:
+        """What a submission calls its parts, and what they are here; of what was collected it is told from where."""
+        sources = self.house.sources
+        self._sources |= {reference: sources[name] for name, reference in became.items() if name in sources}
 
     def _found_by(self) -> tuple[tuple[str, str], ...]:
         """A ServiceRequest is found by the stored subject and requester, also where its own are contained."""
@@ -287,6 +299,7 @@ class Case:
         Gives everything that was written since the case was opened, as it stands now.
         """
         self.write_now()
+        self._tell_origins()
         touched = [r for r in self._written if r.startswith("Task/")]
         self._renew_deadlines(touched)
         self.set(state=self.task["status"])
@@ -335,6 +348,39 @@ class Case:
                 self.move(reminder, "cancelled", statusReason=reason)
         if self._dirty:
             self.write_now()
+
+    def _tell_origins(self) -> None:
+        """A Provenance of what was amended, and one of each version that was collected."""
+        amended: list[tuple[Reference, int]] = []
+        for reference in dict.fromkeys([*self._amended, *self._sources]):
+            stored = self._written.get(reference) or self.change.get(*reference.split("/"))
+            if stored is None or stored.last_updated != self.change.stamp:
+                continue  # it was as it is now
+            if source := self._sources.get(reference):
+                activity = Activity.CREATE if stored.version == 1 else Activity.UPDATE
+                self._tell_origin(((reference, stored.version),), activity, source)
+            else:
+                amended.append((reference, stored.version))
+        if amended:
+            self._tell_origin(tuple(amended), Activity.UPDATE)
+        self._amended.clear()
+        self._sources.clear()
+        self.write_now()
+
+    def _tell_origin(
+        self, targets: tuple[tuple[Reference, int], ...], activity: Activity, source: str | None = None
+    ) -> None:
+        author, unit = self._author()
+        origin = Origin(self.house.new_id(), targets, self.at, activity, author, unit, source)
+        self.put(to_fhir_provenance(origin, self.canonical))
+
+    def _author(self) -> tuple[Reference, HsaId]:
+        """The unit that the caller acts for: a therapist for the seat of the team, everybody else for the referrer."""
+        if self.caller.role is not Role.THERAPIST:
+            return self.organisation, HsaId(self.row.organisation)
+        teams = [team for id_, team in sorted(self.house.pack.teams.items()) if id_ in self.caller.teams]
+        team = self.team if self.team in teams or not teams else teams[0]
+        return self.change.natural("Organization", [team.hsa_id])[team.hsa_id], team.hsa_id
 
     def _row_value(self, name: str) -> Any:
         return self._row_changes[name] if name in self._row_changes else getattr(self.row, name)

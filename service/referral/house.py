@@ -1,7 +1,7 @@
 """What every step of the story needs from outside: the store, the pack, the clock and ids, all injected."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from fhir_mappings.datetimes import SWEDEN
@@ -20,6 +20,10 @@ class House:
     clock: Callable[[], datetime]
     """The time now, aware. Time limits and texts use it; `meta.lastUpdated` is the store's own stamp."""
     new_id: Callable[[], str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """While something is collected from the external server: the absolute URL, with version, of what it is there, by
+    what a submission calls it or by its reference here.
+    """
 
     def now(self) -> datetime:
         """The time now in Sweden, to the millisecond, as Sluss writes it into resources."""

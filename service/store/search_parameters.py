@@ -58,6 +58,15 @@ _PARTY = ("HealthcareService", *_ORGANISED, "Patient")
 _PERSON = ("PractitionerRole", "Practitioner", "Patient")
 _ORDER = ("ServiceRequest", "CarePlan", "Task")
 
+_OF_A_REFERRAL = (
+    *_ORDER,
+    "Communication",
+    "Observation",
+    "QuestionnaireResponse",
+    "Condition",
+    "Appointment",
+)
+
 _IDENTIFIER = replace(_concept("identifier", shape=Shape.IDENTIFIER), indexed="identifier")
 _ACTIVE = _code("active", _BOOLEAN)
 _PATIENT = (_reference("subject", None, "Patient"), _reference("patient", "subject", "Patient", rows="subject"))
@@ -371,10 +380,10 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _uri("type"),
     ),
     "Provenance": (
-        _reference("target", None, "ServiceRequest", "Task", "Communication", "Observation", "CarePlan", "Patient"),
+        _reference("target", None, *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         _reference("patient", "target", "Patient", rows="target"),
         _reference("agent", "agent.who", *_ORGANISED, "Patient"),
-        _reference("entity", "entity.what", "ServiceRequest", "Observation", "QuestionnaireResponse"),
+        _reference("entity", "entity.what", *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         _concept("agent-type", "agent.type"),
         _concept("agent-role", "agent.role"),
         _date("recorded", main=True),

@@ -70,6 +70,7 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
         parties = settle(house, change, case.row, read)
         case.organisation = parties.organisation
         kept = keep(case, read, parties)
+        case.amends([case.order_reference, *parties.became.values(), *kept.values()])
         if is_withdrawn(order_part.resource):
             withdraw(case, before)
             receipt = _alerted(case)
@@ -131,6 +132,7 @@ def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | No
                 "this Observation is computed by Sluss; change the QuestionnaireResponse that it is derived from",
             )
         _may_add(case)
+        case.amends([reference])
         return _take_evidence(case, sent)
 
 

@@ -154,6 +154,7 @@ def keep(case: Case, submission: Submission, parties: Parties) -> dict[str, Refe
         became |= dict.fromkeys(names_of(part), reference)
     if submission.order.source is not None:
         became |= dict.fromkeys(names_of(submission.order), case.order_reference)
+    case.name({**became, key_of(submission.order): case.order_reference})
     keep_order(case, submission.order, became, parties)
     for part in submission.parts:
         if key_of(part) in kept and part.existing is None:
