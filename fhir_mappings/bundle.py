@@ -23,6 +23,12 @@ _MAY_LINK = _REWRITTEN | {"xhtml"}
 _NARRATIVE_LINK = re.compile(r"""(?<=\s)(href|src)(\s*=\s*)("[^"]*"|'[^']*')""")
 
 
+_URL = re.compile(r"""(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:[^\s"'\\<>]+""")
+"""Anything that could be a fullUrl, in JSON text: found in one pass, however many fullUrls there are to look up."""
+
+_GOES_ON = re.compile(r"[A-Za-z0-9.-]")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a Bundle, as sent. `position` counts from 0; what was not sent is None."""
@@ -225,11 +231,20 @@ def fingerprint(resources: Sequence[tuple[str | None, Json]]) -> str:
         [{name: value for name, value in resource.items() if name not in ("id", "meta")} for _, resource in resources],
         sort_keys=True,
     )
-    positions = {strict_json.dump_text(url)[1:-1]: place for place, (url, _) in enumerate(resources) if url}
+    positions = {url: place for place, (url, _) in enumerate(resources) if url}
     if positions:
         # Longest first, and not within a longer one: `…/Patient/1` is no part of `…/Patient/12`. JSON has no raw NUL.
-        urls = "|".join(re.escape(url) for url in sorted(positions, key=len, reverse=True))
-        text = re.sub(rf"(?:{urls})(?![A-Za-z0-9.-])", lambda match: f"\0{positions[match[0]]}\0", text)
+        lengths = sorted({len(url) for url in positions}, reverse=True)
+
+        def placed(match: re.Match[str]) -> str:
+            written = match[0]
+            for length in lengths:
+                place = positions.get(written[:length]) if length <= len(written) else None
+                if place is not None and not _GOES_ON.match(written, length):
+                    return f"\0{place}\0{written[length:]}"
+            return written
+
+        text = _URL.sub(placed, text)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

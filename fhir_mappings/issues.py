@@ -80,6 +80,23 @@ def is_error(issue: Issue) -> bool:
     return issue.severity in (Severity.FATAL, Severity.ERROR)
 
 
+MOST_TOLD = 500
+"""Issues in one answer. A megabyte can have a hundred thousand things wrong with it, each told in 300 bytes."""
+
+
+def listed(issues: Sequence[Issue]) -> list[Issue]:
+    """The first `MOST_TOLD` of them, and that there are more."""
+    return [*issues[:MOST_TOLD], *([AND_MORE] if len(issues) > MOST_TOLD else [])]
+
+
+AND_MORE = error(
+    IssueCode.TOO_COSTLY,
+    None,
+    "Det finns fler fel än de som räknas upp.",
+    f"There are more problems; the first {MOST_TOLD} are told.",
+)
+
+
 def to_operation_outcome(issues: Sequence[Issue], rule_system: str | None = None) -> dict[str, Any]:
     """An OperationOutcome with one issue each, in order; never empty (`issue` is 1..*).
 

@@ -69,7 +69,8 @@ def patched(resource: Json, operations: Sequence[Json], most_bytes: int) -> Json
             return _refused(Failure.MALFORMED, IssueCode.INVALID, position, operation, "is malformed")
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
             return _refused(Failure.IMPOSSIBLE, IssueCode.PROCESSING, position, operation, "leads nowhere")
-        if operation["op"] == "copy" and len(strict_json.dump(made)) > most_bytes:
+        grows = operation["op"] == "copy" or position == len(operations) - 1
+        if grows and len(strict_json.dump([made])) > most_bytes:
             return _refused(Failure.IMPOSSIBLE, IssueCode.TOO_COSTLY, position, operation, "makes it too large")
     read = strict_json.parse(strict_json.dump([made])[1:-1].encode())
     return Unpatched(Failure.IMPOSSIBLE, tuple(read)) if isinstance(read, list) else read

@@ -13,7 +13,7 @@ from typing import Any
 
 import simplejson
 
-from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.issues import AND_MORE, MOST_TOLD, Issue, IssueCode, error
 from fhir_mappings.records import Json
 
 MAX_DEPTH = 100
@@ -147,7 +147,7 @@ def _read(text: str, duplicates: list[tuple[Json, str]]) -> Any:
         if len(members) != len(pairs):
             seen: set[str] = set()
             for name, _ in pairs:
-                if name in seen:
+                if name in seen and len(duplicates) <= MOST_TOLD:
                     duplicates.append((members, name))
                 seen.add(name)
         return members
@@ -258,7 +258,7 @@ def _duplicates(top: Json | list[Any], found: list[tuple[Json, str]]) -> list[Is
     # An object that was itself overwritten by a duplicate is no longer in the tree: then the place stays untold.
     places = {id(node): path for node, path in _located(top, _root(top)) if isinstance(node, dict)}
     issues = []
-    for members, name in found:
+    for members, name in found[:MOST_TOLD]:
         spoken = name if _ELEMENT_NAME.fullmatch(name) else "?"
         issues.append(
             error(
@@ -268,12 +268,14 @@ def _duplicates(top: Json | list[Any], found: list[tuple[Json, str]]) -> list[Is
                 f"Duplicate property '{spoken}' in one object (https://hl7.org/fhir/R4/json.html).",
             )
         )
-    return issues
+    return [*issues, AND_MORE] if len(found) > MOST_TOLD else issues
 
 
 def _forbidden_characters(top: Json | list[Any]) -> list[Issue]:
     issues = []
     for node, path in _located(top, _root(top)):
+        if len(issues) > MOST_TOLD:
+            return [*issues, AND_MORE]
         texts = [node] if isinstance(node, str) else list(node) if isinstance(node, dict) else []
         if any("\0" in text for text in texts):
             issues.append(error(IssueCode.VALUE, path, "Texten innehåller ett NUL-tecken.", "A string holds U+0000."))

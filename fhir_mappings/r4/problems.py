@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.issues import AND_MORE, MOST_TOLD, Issue, IssueCode, error
 from fhir_mappings.r4.definitions import R4B_ONLY, Definition, Element
 from fhir_mappings.r4.primitives import CHECKS, EXPECTED
 
@@ -46,7 +46,18 @@ class Problems:
 
     def tell(self, code: IssueCode, place: Place, text: str, diagnostics: str) -> None:
         """One problem at a place: Swedish text, English diagnostics."""
-        self.issues.append(error(code, expression(place), text, diagnostics))
+        if not self.is_full:
+            self.add(error(code, expression(place), text, diagnostics))
+
+    def add(self, issue: Issue) -> None:
+        """One problem more; of very many the first, and that there are more."""
+        if not self.is_full:
+            self.issues.append(issue if len(self.issues) < MOST_TOLD else AND_MORE)
+
+    @property
+    def is_full(self) -> bool:
+        """True when nothing more is told."""
+        return len(self.issues) > MOST_TOLD
 
     def broken(self, place: Place, text: str, diagnostics: str) -> None:
         """A broken invariant; `diagnostics` begin with its key."""
@@ -103,6 +114,8 @@ class Problems:
 
     def unknown_element(self, name: str, kind: Definition, place: Place) -> None:
         """A member that the type does not have."""
+        if self.is_full:
+            return
         if not _NAME.fullmatch(name):
             told = f"Unknown element in {kind.name}; no FHIR element has such a name."
             self.tell(IssueCode.STRUCTURE, place, "Ett element har ett namn som inte finns i FHIR.", told)

@@ -115,7 +115,7 @@ class _Walk:
         if invariant is not None:
             for where, key, text, diagnostics in invariant(node):
                 code = IssueCode.CODE_INVALID if key == "required-binding" else IssueCode.INVARIANT
-                self.problems.issues.append(error(code, expression(place) + where, text, f"{key}: {diagnostics}"))
+                self.problems.add(error(code, expression(place) + where, text, f"{key}: {diagnostics}"))
 
     def _choice(self, choice: str, found: set[str], kind: Definition, place: Place) -> None:
         at: Place = (place, choice, -1)

@@ -5,7 +5,6 @@ All ways in end in `read_submission`. It is pure: what is stored is looked up th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from fhir_mappings.bundle import fingerprint
 from fhir_mappings.elements import child, children, text
@@ -14,7 +13,7 @@ from fhir_mappings.providers import resolve_requester
 from fhir_mappings.records import HsaId, Json, Referral
 from fhir_mappings.service_request import from_fhir_service_request, unknown_modifier_extensions
 from service.referral.evidence import Evidence, gather
-from service.referral.parts import Part, names_of, parts_of
+from service.referral.parts import Part, is_absolute, names_of, parts_of
 from service.referral.whose import Desk, Lookup, Reading, others_evidence, same_patient, strangers, subject_of
 
 __all__ = [
@@ -141,6 +140,9 @@ def read_parts(order_part: Part, beside: Sequence[Part], reading: Reading, store
     )
 
 
+MOST_LOOKED_UP = 200
+"""References of one referral to what is not in it; each is looked up in the database."""
+
 _PROVIDERS = frozenset({"Organization", "PractitionerRole", "Practitioner"})
 
 _EVIDENCE = frozenset({"Observation", "QuestionnaireResponse", "Condition", "Appointment"})
@@ -151,22 +153,32 @@ def _evidence_parts(desk: Desk, contained: Sequence[Part]) -> Iterator[Part]:
     for part in (*desk.parts, *contained):
         if part.type in _EVIDENCE:
             yield part
+    seen: set[str] = set()
     for name in ("supportingInfo", "reasonReference"):
         for i, reference in children(desk.order.resource, name):
             literal = text(reference, "reference")
-            if literal is None or desk.find(literal) is not None:
+            if literal is None or literal in seen or desk.find(literal) is not None:
                 continue
+            seen.add(literal)
+            if len(seen) > MOST_LOOKED_UP:
+                desk.issues.append(_too_many(f"{desk.order.expression}.{name}"))
+                return
             expression = f"{desk.order.expression}.{name}[{i}]"
             resource = desk.stored(literal)
-            if resource is None and not _elsewhere(literal):
+            # an absolute reference to another server is kept as sent and never fetched
+            if resource is None and not is_absolute(literal):
                 desk.issues.append(_unknown_reference(expression, literal))
             elif resource is not None and resource.get("resourceType") in _EVIDENCE:
                 yield Part(resource, expression, literal)
 
 
-def _elsewhere(literal: str) -> bool:
-    """An absolute reference to another server: kept as sent, never fetched."""
-    return urlsplit(literal).scheme in ("http", "https")
+def _too_many(expression: str) -> Issue:
+    return error(
+        IssueCode.TOO_COSTLY,
+        expression,
+        f"En remiss får hänvisa till högst {MOST_LOOKED_UP} resurser som inte skickas med.",
+        f"a referral may refer to at most {MOST_LOOKED_UP} resources that are not sent with it",
+    )
 
 
 def _unknown_reference(expression: str, literal: str) -> Issue:

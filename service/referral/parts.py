@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fhir_mappings.bundle import Entry, entries
 from fhir_mappings.issues import Issue, IssueCode, error
@@ -85,6 +84,11 @@ def parts_of(resource: Json) -> tuple[Part | None, list[Part], list[Issue]]:
     return orders[0], beside, issues
 
 
+def is_absolute(literal: str) -> bool:
+    """True for an http(s) URL, sound or not: `http://[` is one that no parser of URLs would take."""
+    return literal[:8].lower().startswith(("http://", "https://"))
+
+
 def names_of(part: Part) -> Iterator[str]:
     """What references in the same submission may call a part: its fullUrl, and the relative form of an absolute one
     (https://hl7.org/fhir/R4/bundle.html#references).
@@ -92,7 +96,7 @@ def names_of(part: Part) -> Iterator[str]:
     if part.source is None:
         return
     yield part.source
-    if urlsplit(part.source).scheme in ("http", "https"):
+    if is_absolute(part.source):
         yield "/".join(part.source.rstrip("/").split("/")[-2:])
 
 

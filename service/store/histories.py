@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_mappings.issues import Issue, IssueCode, error
 from service.store.moments import Moment, instant, parse_moment
-from service.store.query import DEFAULT_COUNT, MAX_COUNT
+from service.store.query import DEFAULT_COUNT, MAX_COUNT, MAX_PARAMETERS
 from service.store.records import Stored
 from service.store.statements import STORED
 
@@ -59,6 +59,8 @@ def parse_history(
     query = HistoryQuery(type_, id_)
     issues: list[Issue] = []
     for name, value in parameters:
+    if len(parameters) > MAX_PARAMETERS:
+        return [_cannot(IssueCode.TOO_COSTLY, f"A history takes at most {MAX_PARAMETERS} parameters.")]
         if name in _RESULT_FORM:
             continue
         read = _READERS.get(name)
@@ -95,7 +97,7 @@ def _page(text: str) -> dict[str, Any] | str:
     try:
         stamp, id_, version = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         moment = parse_moment(stamp)
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, binascii.Error, RecursionError):
         moment, id_, version = None, None, None
     known = moment and isinstance(id_, str) and _ID.fullmatch(id_) and type(version) is int and 0 < version < 2**31
     return {"page": (moment.low, id_, version)} if moment and known else "'_page' is no token that this server gave."

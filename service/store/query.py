@@ -140,8 +140,12 @@ class _Reader:
                 self._refuse(IssueCode.NOT_SUPPORTED, f"Modifier ':{modifier}' is not supported for {parameter.name}.")
                 return None
             target, modifier = modifier, None
+        parts = split(text)
+        if len(parts) > MAX_VALUES:
+            self._refuse(IssueCode.TOO_COSTLY, f"'{parameter.name}' has more than {MAX_VALUES} values.")
+            return None
         values: list[Value] = []
-        for part in split(text):
+        for part in parts:
             read = self._value(parameter, modifier, target, part)
             if isinstance(read, Unreadable):
                 self._refuse(IssueCode.VALUE, read)
@@ -149,8 +153,6 @@ class _Reader:
                 values.extend(read)
             else:
                 values.append(read)
-        if len(values) > MAX_VALUES:
-            self._refuse(IssueCode.TOO_COSTLY, f"'{parameter.name}' has more than {MAX_VALUES} values.")
         return Clause(parameter, modifier, tuple(values))
 
     def _value(
@@ -187,7 +189,11 @@ class _Reader:
         name, _, modifier = tail.partition(":")
         targets = (target,) if target else parameter.targets
         if name == "_id" and not modifier:
-            return Clause(parameter, None, tuple(f"{type_}/{id_}" for type_ in targets for id_ in split(text)))
+            ids = split(text)
+            if len(ids) > MAX_VALUES:
+                self._refuse(IssueCode.TOO_COSTLY, f"'{parameter.name}._id' has more than {MAX_VALUES} values.")
+                return None
+            return Clause(parameter, None, tuple(f"{type_}/{id_}" for type_ in targets for id_ in ids))
         known = [(type_, BY_TYPE[type_][name]) for type_ in targets if name in BY_TYPE.get(type_, {})]
         if not known:
             self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' is no search parameter of {target} to end in.")
@@ -198,6 +204,7 @@ class _Reader:
         ids = tuple(dict.fromkeys(split(text)))
         if len(ids) > MAX_VALUES:
             self._refuse(IssueCode.TOO_COSTLY, f"'_id' has more than {MAX_VALUES} values.")
+            return
         asked = ids if self.query.ids is None else tuple(id_ for id_ in self.query.ids if id_ in ids)
         self.query = replace(self.query, ids=asked)
 
@@ -215,7 +222,11 @@ class _Reader:
 
     def _sort(self, text: str) -> None:
         keys = [*self.query.sort]
-        for written in split(text):
+        asked = split(text)
+        if len(keys) + len(asked) > MAX_KEYS:
+            self._refuse(IssueCode.TOO_COSTLY, f"'_sort' takes at most {MAX_KEYS} keys.")
+            return
+        for written in asked:
             name, descending = written.removeprefix("-"), written.startswith("-")
             parameter = self._known.get(name)
             if name in ("_id", "_lastUpdated"):
@@ -227,8 +238,6 @@ class _Reader:
                     IssueCode.NOT_SUPPORTED,
                     "'_sort' takes _id, _lastUpdated and parameters that are no reference, '-' before them or not.",
                 )
-        if len(keys) > MAX_KEYS:
-            self._refuse(IssueCode.TOO_COSTLY, f"'_sort' takes at most {MAX_KEYS} keys.")
         self.query = replace(self.query, sort=tuple({key.name: key for key in reversed(keys)}.values())[::-1])
 
     def _count(self, text: str) -> None:
@@ -252,7 +261,11 @@ class _Reader:
             self.query = replace(self.query, summary=text)
 
     def _elements(self, text: str) -> None:
-        self.query = replace(self.query, elements=(*self.query.elements, *split(text)))
+        named = split(text)
+        if len(named) > MAX_VALUES:
+            self._refuse(IssueCode.TOO_COSTLY, f"'_elements' has more than {MAX_VALUES} values.")
+            return
+        self.query = replace(self.query, elements=(*self.query.elements, *named))
 
     def _forwards(self, text: str) -> None:
         self._include(text, reverse=False, iterate=False)

@@ -29,6 +29,9 @@ from service.web.rest import UPDATABLE
 blueprint = Blueprint("bundles", __name__, url_prefix="/fhir")
 
 _SEARCHED_REFERENCE = re.compile(rb'"[A-Z][A-Za-z]+(?:\?|\\u003[fF])')
+MOST_SEARCHED = 50
+"""Different conditional references in one transaction."""
+
 """A conditional reference, as it stands in a body; an escaped question mark as well."""
 
 
@@ -70,6 +73,7 @@ def _referral(body: Body) -> Response:
         body = Body(_found(body.resource), body.issues)
     given, made = take_bundle(body)
     answer = replies.fhir(dump(transaction_response(made)), 200, replies.verdict_headers(given))
+        _check_searched(body.resource)
     answer.stored = given.service_request
     return answer
 
@@ -129,6 +133,7 @@ def _transaction(body: Body, asked: Sequence[Entry], apart: Sequence[Entry]) -> 
     answers: dict[int, str] = {}
     receipts: list[Receipt] = []
 
+    _check_searched(body.resource)
     def take(known: dict[str, str]) -> None:
         given, made = _taken(body.resource, positions)
         receipts.append(given)
@@ -198,6 +203,13 @@ def _found(resource: Json) -> Json:
 def _targets(asked: Sequence[Entry]) -> list[Reference]:
     """What is changed. Raises Refusal where two entries change the same."""
     found: dict[Reference, int] = {}
+def _check_searched(resource: Json) -> None:
+    """Each conditional reference is a search. Raises Refusal for more of them than anybody needs."""
+    literals = {text(reference, "reference") or "" for _, reference in references(resource)}
+    if sum("?" in literal for literal in literals) > MOST_SEARCHED:
+        raise Refusal(Kind.TOO_LARGE, [_TOO_MANY_SEARCHED])
+
+
     for entry in asked:
         if entry.method not in ("PUT", "PATCH"):
             continue
@@ -304,6 +316,14 @@ _NO_BATCH = error(
 def _twice(entry: Entry, first: int) -> Issue:
     return error(
         IssueCode.INVALID,
+_TOO_MANY_SEARCHED = error(
+    IssueCode.TOO_COSTLY,
+    "Bundle.entry",
+    f"En transaktion får ha högst {MOST_SEARCHED} olika hänvisningar som är sökningar.",
+    f"a transaction may have at most {MOST_SEARCHED} different conditional references",
+)
+
+
         f"Bundle.entry[{entry.position}].request.url",
         "Två poster ändrar samma resurs.",
         f"this entry changes the same resource as Bundle.entry[{first}]",

@@ -7,7 +7,7 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from fhir_mappings.issues import Issue, IssueCode, Severity, error, to_operation_outcome
+from fhir_mappings.issues import Issue, IssueCode, Severity, error, listed, to_operation_outcome
 from fhir_mappings.strict_json import dump
 from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
@@ -122,7 +122,7 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
     """An OperationOutcome (or, for the plain intake, problem+json) with the status. Signs of suicide risk in a refused
     body go first: they were not received.
     """
-    return _told(status, [*_unreceived_risk(), *issues], headers)
+    return _told(status, [*_unreceived_risk(), *listed(issues)], headers)
 
 
 def _told(status: int, issues: list[Issue], headers: Mapping[str, str] | None = None) -> Response:

@@ -32,6 +32,9 @@ blueprint = Blueprint("hooks", __name__, url_prefix=HOOKS)
 SERVICES = {"ikbt-order-sign": "order-sign", "ikbt-order-select": "order-select"}
 """Id of each service, and its hook."""
 
+MOST_DRAFTS = 20
+"""Referrals to IKBT that are judged in one call: an order session has one, seldom two."""
+
 _PATIENT = "{{context.patientId}}"
 
 
@@ -49,6 +52,8 @@ def call(service: str) -> Response:
     if isinstance(given, list):
         raise Refusal(Kind.UNREADABLE, given)
     orders = list(orders_for_ikbt(given.draft_orders, house().canonical, given.selections))
+    if len(orders) > MOST_DRAFTS:
+        raise Refusal(Kind.TOO_LARGE, [_TOO_MANY])
     problems = [*_against_r4(given, orders)] if orders else []
     if problems:
         raise Refusal(Kind.UNREADABLE, problems)
@@ -128,6 +133,14 @@ def _not_sent(name: str) -> Issue:
         "Journalsystemet har inte skickat med det som behövs för bedömningen.",
         f"prefetch {name!r} is needed; Sluss does not fetch from fhirServer",
     )
+
+
+_TOO_MANY = error(
+    IssueCode.TOO_COSTLY,
+    "context.draftOrders",
+    f"Högst {MOST_DRAFTS} remisser till IKBT bedöms på en gång.",
+    f"at most {MOST_DRAFTS} draft orders for IKBT are judged in one call",
+)
 
 
 def _json(body: Json) -> Response:
