@@ -4,7 +4,7 @@ A stored Task may carry what a therapist's client put there, so a change takes t
 with only the changed elements replaced. https://hl7.org/fhir/R4/task.html
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -177,6 +177,15 @@ def findings_of(task: Json, canonical: Canonical) -> Iterator[Finding]:
             verdict = _coded(concept, canonical.code_system("ikbt-verdict")) or Verdict.ADVICE
             alert = _coded(concept, canonical.code_system("ikbt-alert")) is not None
             yield Finding(rule, Verdict(verdict), concept.get("text", ""), "", alert=alert)
+
+
+def inputs_but(task: Json, findings: Collection[Finding], canonical: Canonical) -> list[Json]:
+    """Task.input without these of its findings."""
+    return [
+        item
+        for item in task.get("input", ())
+        if not any(finding in findings for finding in findings_of({"input": [item]}, canonical))
+    ]
 
 
 def route_rule_of(task: Json, canonical: Canonical) -> str | None:

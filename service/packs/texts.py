@@ -106,6 +106,11 @@ def recalled(finding: Finding, pack: Pack) -> Finding:
     return replace(finding, text_en=f"rule {rule.id}", passage=rule.passage, row=rule.row, team_only=hidden)
 
 
+def is_worded(template: str, text: str) -> bool:
+    """True when the template, filled in with whatever values, says this."""
+    return _read_back(template, text) is not None
+
+
 def _read_back(template: str, text: str) -> dict[str, str] | None:
     """The values that make the template this text; None when none do."""
     names = _PLACEHOLDER.findall(template)

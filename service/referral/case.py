@@ -303,12 +303,24 @@ class Case:
         touched = [r for r in self._written if r.startswith("Task/")]
         self._renew_deadlines(touched)
         self.set(state=self.task["status"])
+        if (involved := self._involved()) != self.row.involved:
+            self.set(involved=involved)
         self.change.update_referral(self.row.id, **self._row_changes)
         self.change.journal(self._events)
         self.change.defer(
             DELIVER, {"referral_id": self.row.id}, queueing_lock=f"deliver:{self.row.id}", lock=f"deliver:{self.row.id}"
         )
         return self._written
+
+    def _involved(self) -> tuple[str, ...]:
+        """The other teams that own a Task of the referral."""
+        owners = {tasks.owner_of(task) for task in self.all_of("Task")}
+        return tuple(
+            team.id
+            for team in self.house.pack.teams.values()
+            if team.id != self.team.id
+            and not owners.isdisjoint((team_reference(team.id), *(f"PractitionerRole/{role}" for role in team.roles)))
+        )
 
     def _renew_deadlines(self, touched: Sequence[Reference]) -> None:
         """Whatever waits anew gets a time limit; what waits no longer loses it, and its reminders end."""

@@ -10,6 +10,7 @@ from service.referral.eligibility import assess
 from service.referral.house import House
 from service.referral.intake import Submission
 from service.referral.routing import choose_route
+from service.referral.sights import sight_for
 
 
 def dry_run(house: House, caller: Caller, submission: Submission) -> tuple[Assessment, Route]:
@@ -18,10 +19,12 @@ def dry_run(house: House, caller: Caller, submission: Submission) -> tuple[Asses
     """
     referral = submission.referral
     view = house.store.view()
+    sight = sight_for(house, caller)
     route = choose_route(referral, house.pack, house.today(), entered_absences(view))
     unit = referral.requester.unit
     own_open = may_refer(caller, unit) and any(
         row.organisation == unit
+        and sight.covers(row.organisation, row.team, row.involved)
         and (row.placer_system, row.placer_value) != (referral.placer.system, referral.placer.value)
         for row in view.open_referrals(referral.patient.identity.key)
     )

@@ -34,15 +34,15 @@ def note_shown(house: House, caller: Caller, service: str, cards: Sequence[Card]
 
 
 def note_feedback(house: House, caller: Caller, service: str, given: Sequence[Feedback]) -> None:
-    """Keep what was done with cards. Raises Refusal (not found) for one that this service has not shown; then nothing
-    is kept.
+    """Keep what was done with cards. Raises Refusal (not found) for one that this service has not shown to this
+    caller; then nothing is kept.
     """
     with house.store.change() as change:
         unknown = [
             f"feedback[{position}].card"
             for position, one in enumerate(given)
             if not any(
-                entry.event == SHOWN and entry.detail["service"] == service
+                (entry.event, entry.actor, entry.detail.get("service")) == (SHOWN, caller.label, service)
                 for entry in change.journal_of(journal_key(one.card))
             )
         ]

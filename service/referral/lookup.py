@@ -4,30 +4,24 @@ from fhir_mappings.records import Json
 from service.access.caller import Caller, Role
 from service.referral.house import House
 from service.referral.intake import Lookup
+from service.referral.sights import seen_by
 
 SHARED = ("Organization", "PractitionerRole", "Practitioner", "HealthcareService")
 EVIDENCE = ("Observation", "QuestionnaireResponse", "Condition", "Appointment")
 
 
 def usable_by(house: House, caller: Caller) -> Lookup:
-    """Finds `Type/id` among what the caller's organisation may use: shared providers, its own patients, and evidence
-    of its own referrals. Another organisation's is as if it did not exist (contract 3).
+    """Finds `Type/id` among what the caller may use in a submission: shared providers, patients and evidence that it
+    sees as the referring organisation. Another's is as if it did not exist (contract 3).
     """
-    view = house.store.view()
+    seen = seen_by(house, caller)
+    refers = caller.role in (Role.REFERRER, Role.ADMINISTRATOR)
 
     def find(reference: str) -> Json | None:
         type_, _, id_ = reference.partition("/")
-        if type_ not in (*SHARED, *EVIDENCE, "Patient"):
+        if type_ not in SHARED and not (refers and type_ in (*EVIDENCE, "Patient")):
             return None
-        stored = view.get(type_, id_)
-        if stored is None:
-            return None
-        if type_ in SHARED or caller.role is Role.ADMINISTRATOR:
-            return stored.content
-        if type_ == "Patient":
-            keys = view.keys_of("Patient", reference)
-            return stored.content if any(key.rpartition("@")[2] in caller.organisations for key in keys) else None
-        row = view.referral_of(type_, id_)
-        return stored.content if row is not None and row.organisation in caller.organisations else None
+        stored = seen.get(type_, id_)
+        return None if stored is None else stored.content
 
     return find

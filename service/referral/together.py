@@ -7,19 +7,22 @@ from dataclasses import replace
 from fhir_mappings.bundle import references
 from fhir_mappings.elements import text
 from fhir_mappings.records import Json, Reference
+from service.access.caller import Caller
 from service.referral.house import House
+from service.referral.sights import sight_for
 from service.store.joined import Joined
 
 
 @contextmanager
-def together(house: House, concerning: Iterable[Reference]) -> Iterator[House]:
+def together(house: House, caller: Caller, concerning: Iterable[Reference]) -> Iterator[House]:
     """A house whose every change is this one; committed when the block ends, rolled back when it raises.
 
     `concerning` are the resources that the steps will change or add to. Their referrals are locked first, in one order
-    everywhere, so that two such changes never wait for each other; what is not known here is left aside.
+    everywhere, so that two such changes never wait for each other; what the caller does not see is left aside.
     """
     with house.store.change() as change:
-        rows = {row.id: row for reference in concerning if (row := change.referral_of(*reference.split("/")))}
+        seen = change.seen_by(sight_for(house, caller))
+        rows = {row.id: row for reference in concerning if (row := seen.referral_of(*reference.split("/")))}
         for id_ in sorted(rows):
             change.lock_referral(id_)
         if len(rows) > 1:

@@ -133,10 +133,6 @@ class SearchQuery:
     """The parameters that were understood, for the self and next links."""
     ignored: tuple[str, ...] = ()
     """Names that were not, when lenient."""
-    organisation: str | None = None
-    """Only resources of referrals from this organisation (HSA-id). Set for the caller's rights, never by a client."""
-    team: str | None = None
-    """Only resources of referrals at this team. As `organisation`."""
 
     @property
     def by_last_updated(self) -> bool:

@@ -24,10 +24,11 @@ from service.store.records import (
     Stored,
     Surroundings,
     Write,
+    referral_values,
 )
 from service.store.search_parameters import STATUSES
 from service.store.text_arrays import Texts
-from service.store.view import View, referral_values
+from service.store.view import View
 
 
 class Change(View):
@@ -79,7 +80,7 @@ class Change(View):
         patient's (`lock_patient`).
         """
         values = {name: getattr(new, name) for name in NewReferral.__slots__}
-        values["alerted"] = Texts(new.alerted)
+        values |= {"alerted": Texts(new.alerted), "involved": Texts(new.involved)}
         values["placer_key"] = digest(new.organisation, new.placer_system, new.placer_value)
         row = self.connection.execute(statements.OPEN_REFERRAL, values).fetchone()
         if row is None:

@@ -4,10 +4,10 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from service.store.asked import Clause, DateValue, QuantityValue, SearchQuery, TokenValue, Value
+from service.store.asked import Clause, DateValue, QuantityValue, TokenValue, Value
 from service.store.index_values import indexed
 from service.store.search_kinds import Kind, SearchParameter, Shape
 
@@ -25,28 +25,17 @@ class Parameters:
         return f"%({name}){'b' if array else 's'}"
 
 
-def may_see(query: SearchQuery, of: str, parameters: Parameters, *, shared: bool = False) -> list[str]:
-    """The SQL conditions on a resource for the one who searches to be shown it, or to learn anything from it.
-
-    This is the one place where a search is kept within somebody's rights: matches, what a chain leads to, includes and
-    reverse includes all ask here. `shared`: what belongs to no referral (units, roles, forms) may be seen too.
-    """
-    nobodys = f"{of}.referral_id IS NULL OR " if shared else ""
-    return [
-        f"({nobodys}EXISTS (SELECT FROM referral o WHERE o.id = {of}.referral_id AND o.{column} = "
-        f"{parameters.add(value)}))"
-        for column, value in (("organisation", query.organisation), ("team", query.team))
-        if value is not None
-    ]
+Seen = Callable[[str, str], list[str]]
+"""The conditions on a resource, by its type and the name of its table, for the one who searches to be shown it."""
 
 
-def filter_condition(clause: Clause, query: SearchQuery, parameters: Parameters, of: str = "r") -> str:
+def filter_condition(clause: Clause, seen: Seen, parameters: Parameters, of: str = "r") -> str:
     """A SQL condition that is true exactly when the clause holds of the resource."""
     if clause.missing is not None:
         present = _present(clause.parameter, parameters, of)
         return f"NOT ({present})" if clause.missing else f"({present})"
     if clause.chained:
-        return _chain(clause, query, parameters, of)
+        return _chain(clause, seen, parameters, of)
     if clause.parameter.main:
         one = _main_date
     else:
@@ -124,18 +113,16 @@ def _its_own(parameter: SearchParameter) -> str:
 
 
 def _has_row(of: str, condition: str) -> str:
-    return (
-        f"EXISTS (SELECT FROM search_value f WHERE f.type = {of}.type AND f.id = {of}.id AND {condition}{_BY_ITSELF})"
-    )
+    return f"EXISTS (SELECT FROM search_value f WHERE f.type = {of}.type AND f.id = {of}.id AND {condition}{BY_ITSELF})"
 
 
-def _chain(clause: Clause, query: SearchQuery, parameters: Parameters, of: str) -> str:
+def _chain(clause: Clause, seen: Seen, parameters: Parameters, of: str) -> str:
     alternatives = []
     for type_, held in clause.chained:
         there = referred_to(clause.parameter, parameters, of)
-        conditions = [filter_condition(held, query, parameters, "t"), *may_see(query, "t", parameters, shared=True)]
+        conditions = [filter_condition(held, seen, parameters, "t"), *seen(type_, "t")]
         there += f" AND t.type = {parameters.add(type_)} AND {' AND '.join(conditions)}"
-        alternatives.append(f"EXISTS (SELECT FROM {there}{_BY_ITSELF})")
+        alternatives.append(f"EXISTS (SELECT FROM {there}{BY_ITSELF})")
     return f"({' OR '.join(alternatives)})" if alternatives else "false"
 
 
@@ -261,7 +248,7 @@ def _quantity(clause: Clause, value: Value, parameters: Parameters, of: str) -> 
         name = parameters.add(clause.parameter.indexed)
         return (
             f"EXISTS (SELECT FROM measured m WHERE m.type = {of}.type AND m.id = {of}.id AND m.param = {name}"
-            f" AND {tests[0]}{_BY_ITSELF})"
+            f" AND {tests[0]}{BY_ITSELF})"
         )
     return _any_element(clause.parameter, " AND ".join(tests), parameters, of)
 
@@ -287,7 +274,7 @@ def _any_element(parameter: SearchParameter, test: str, parameters: Parameters, 
     return f"EXISTS (SELECT FROM {elements(parameter, parameters, of)} WHERE {test})"
 
 
-_BY_ITSELF = " OFFSET 0"
+BY_ITSELF = " OFFSET 0"
 """Keeps a condition a condition: without it PostgreSQL may begin with all rows that the inner query finds."""
 _NEAR = "interval '1 day'"
 _ONE = {

@@ -14,10 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from fhir_mappings.issues import Issue, IssueCode, error
+from service.store.filters import Parameters
 from service.store.moments import Moment, instant, parse_moment
 from service.store.query import DEFAULT_COUNT, MAX_COUNT, MAX_PARAMETERS
 from service.store.records import Stored
+from service.store.sight import EVERYTHING, Sight
 from service.store.statements import STORED
+from service.store.visible import version_seen_by
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RESULT_FORM = frozenset({"_format", "_pretty", "_summary", "_elements"})
@@ -56,11 +59,11 @@ def parse_history(
     type_: str, id_: str | None, parameters: Sequence[tuple[str, str]], *, strict: bool = False
 ) -> HistoryQuery | list[Issue]:
     """The history that `parameters` ask for, or every problem. Unknown ones are passed over unless `strict`."""
+    if len(parameters) > MAX_PARAMETERS:
+        return [_cannot(IssueCode.TOO_COSTLY, f"A history takes at most {MAX_PARAMETERS} parameters.")]
     query = HistoryQuery(type_, id_)
     issues: list[Issue] = []
     for name, value in parameters:
-    if len(parameters) > MAX_PARAMETERS:
-        return [_cannot(IssueCode.TOO_COSTLY, f"A history takes at most {MAX_PARAMETERS} parameters.")]
         if name in _RESULT_FORM:
             continue
         read = _READERS.get(name)
@@ -113,12 +116,13 @@ def _cannot(code: IssueCode, diagnostics: str) -> Issue:
 # ---------------------------------------------------------------- to SQL
 
 
-def statement_of(query: HistoryQuery, settled: datetime | None) -> tuple[bytes, dict[str, Any]]:
-    """The statement that finds one page and one version more. `settled`: nothing from then on is shown, as a write
-    transaction that is still open might come before it.
+def statement_of(
+    query: HistoryQuery, settled: datetime | None, sight: Sight = EVERYTHING
+) -> tuple[bytes, dict[str, Any]]:
+    """The statement that finds one page and one version more, among what `sight` covers. `settled`: nothing from then
+    on is shown, as a write transaction that is still open might come before it.
     """
-    values: dict[str, Any] = {"type": query.type}
-    conditions = _conditions(query, values)
+    conditions, values = _conditions(query, sight)
     if settled is not None:
         values["settled"] = settled
         conditions += " AND r.last_updated < %(settled)s"
@@ -140,10 +144,9 @@ def statement_of(query: HistoryQuery, settled: datetime | None) -> tuple[bytes, 
     return sql.encode(), values
 
 
-def count_of(query: HistoryQuery) -> tuple[bytes, dict[str, Any]]:
-    """The statement that counts all versions of one resource that are asked for."""
-    values: dict[str, Any] = {"type": query.type}
-    conditions = _conditions(query, values)
+def count_of(query: HistoryQuery, sight: Sight = EVERYTHING) -> tuple[bytes, dict[str, Any]]:
+    """The statement that counts all versions of one resource that are asked for, if `sight` covers it."""
+    conditions, values = _conditions(query, sight)
     superseded = _SUPERSEDED if query.at is not None else ""
     sql = f"""
         SELECT (SELECT count(*) FROM resource r WHERE {conditions})
@@ -172,8 +175,10 @@ _SUPERSEDED = """ AND NOT EXISTS (
 """Not one that the next had replaced before then."""
 
 
-def _conditions(query: HistoryQuery, values: dict[str, Any]) -> str:
-    conditions = "r.type = %(type)s"
+def _conditions(query: HistoryQuery, sight: Sight) -> tuple[str, dict[str, Any]]:
+    parameters = Parameters()
+    conditions = " AND ".join(["r.type = %(type)s", *version_seen_by(sight, query.type, "r", parameters)])
+    values = {**parameters.values, "type": query.type}
     if query.id is not None:
         values["id"] = query.id
         conditions += " AND r.id = %(id)s"
@@ -183,4 +188,4 @@ def _conditions(query: HistoryQuery, values: dict[str, Any]) -> str:
     if query.at is not None:
         values |= {"at_low": query.at.low, "at_high": query.at.high}
         conditions += " AND r.last_updated < %(at_high)s"
-    return conditions
+    return conditions, values

@@ -7,10 +7,12 @@ https://hl7.org/fhir/R4/search.html#revinclude
 from collections.abc import Iterable, Sequence
 
 from service.store.asked import Include, SearchQuery
-from service.store.filters import Parameters, may_see
+from service.store.filters import Parameters
 from service.store.search import Statement
 from service.store.search_kinds import Shape
+from service.store.sight import EVERYTHING, Sight
 from service.store.statements import STORED
+from service.store.visible import any_seen_by
 
 MAX_INCLUDES = 1000
 """The most resources that are shown besides the matches of a page."""
@@ -18,9 +20,12 @@ MAX_ROUNDS = 8
 """How often includes are looked for in what was included."""
 
 
-def includes_of(query: SearchQuery, found: Iterable[tuple[str, str]], *, iterating: bool = False) -> Statement | None:
-    """The statement that finds what the includes ask for of `found` (type, id), one more than `MAX_INCLUDES` at most;
-    None when nothing is asked for. `iterating`: those are includes themselves, so only `:iterate` goes on from them.
+def includes_of(
+    query: SearchQuery, found: Iterable[tuple[str, str]], *, iterating: bool = False, sight: Sight = EVERYTHING
+) -> Statement | None:
+    """The statement that finds what the includes ask for of `found` (type, id), one more than `MAX_INCLUDES` at most,
+    among what `sight` covers; None when nothing is asked for. `iterating`: those are includes themselves, so only
+    `:iterate` goes on from them.
     """
     pairs = list(found)
     asked = [
@@ -32,12 +37,12 @@ def includes_of(query: SearchQuery, found: Iterable[tuple[str, str]], *, iterati
         return None
     parameters = Parameters()
     parameters.values |= {"types": [type_ for type_, _ in pairs], "ids": [id_ for _, id_ in pairs]}
+    rights = "".join(f" AND {condition}" for condition in any_seen_by(sight, "r", parameters))
     parts = [
         *_forwards([i for i in asked if not i.reverse and i.parameter.shape is not Shape.CANONICAL], parameters),
         *_by_url([i for i in asked if not i.reverse and i.parameter.shape is Shape.CANONICAL], parameters),
-        *_backwards([i for i in asked if i.reverse], parameters),
+        *_backwards([i for i in asked if i.reverse], rights, parameters),
     ]
-    rights = "".join(f" AND {condition}" for condition in may_see(query, "r", parameters, shared=True))
     sql = f"""
         SELECT {STORED} FROM (SELECT DISTINCT type, id FROM ({" UNION ALL ".join(parts)}) hit) one
         JOIN resource r ON r.type = one.type AND r.id = one.id{rights}
@@ -98,7 +103,7 @@ def _by_url(asked: Sequence[Include], parameters: Parameters) -> list[str]:
     return parts
 
 
-def _backwards(asked: Sequence[Include], parameters: Parameters) -> list[str]:
+def _backwards(asked: Sequence[Include], rights: str, parameters: Parameters) -> list[str]:
     if not asked:
         return []
     rows = dict.fromkeys(
@@ -107,6 +112,8 @@ def _backwards(asked: Sequence[Include], parameters: Parameters) -> list[str]:
         for target in ((i.target,) if i.target else i.parameter.targets)
     )
     types, names, targets = (parameters.add(list(column), array=True) for column in zip(*rows, strict=True))
+    # What may not be seen must not fill the page.
+    seen = f"JOIN resource r ON r.type = s.type AND r.id = s.id{rights}" if rights else ""
     return [
         f"""
         (SELECT s.type, s.id FROM {_FOUND}
@@ -114,6 +121,7 @@ def _backwards(asked: Sequence[Include], parameters: Parameters) -> list[str]:
               ON asked.target = found.type
          JOIN search_value s ON s.type = asked.type AND s.param = asked.param
               AND s.value = found.type || '/' || found.id
+         {seen}
          LIMIT {MAX_INCLUDES + 1})
         """
     ]

@@ -1,7 +1,7 @@
 """What the store gives and takes, as plain records. They know nothing of SQL."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -97,11 +97,19 @@ class NewReferral:
     team: str = ""
     alerted: tuple[str, ...] = ()
     unit_reach: str = "platform"
+    involved: tuple[str, ...] = ()
+    """The other teams that own a Task in it, open or ended: they see it as the team does."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferralRow(NewReferral):
     """A referral's row as stored: the same fields."""
+
+
+def referral_values(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The columns of a referral with the lists as the tuples that the record holds."""
+    *before, alerted, unit_reach, involved = row
+    return (*before, tuple(alerted), unit_reach, tuple(involved))
 
 
 @dataclass(frozen=True, slots=True)

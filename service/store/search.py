@@ -15,13 +15,15 @@ from typing import Any, LiteralString
 from service.store.asked import Clause, SearchQuery, Sort, TokenValue
 from service.store.connections import Row
 from service.store.drivers import best_driver, dated_between, driven_by, drives
-from service.store.filters import Parameters, age_conditions, elements, filter_condition, may_see
+from service.store.filters import Parameters, age_conditions, elements, filter_condition
 from service.store.moments import instant
 from service.store.query import page_token
 from service.store.records import Stored
 from service.store.search_kinds import Kind, Shape
 from service.store.search_parameters import STATUSES
+from service.store.sight import EVERYTHING, Sight
 from service.store.statements import STORED
+from service.store.visible import seen_by
 
 SETTLED_UNTIL: LiteralString = "SELECT sluss_settled_until()"
 
@@ -55,20 +57,20 @@ def probe_of(query: SearchQuery) -> tuple[Statement, tuple[Clause, ...]] | None:
     return Statement(f"SELECT {counts}".encode(), parameters.values), drivers
 
 
-def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement:
-    """The statement that finds one page and at least one row more, if there is one. `narrow`: the clause whose finds
-    are to be gathered and sorted.
+def statement_for(query: SearchQuery, narrow: Clause | None = None, sight: Sight = EVERYTHING) -> Statement:
+    """The statement that finds one page and at least one row more, if there is one, among what `sight` covers.
+    `narrow`: the clause whose finds are to be gathered and sorted.
 
     A query by `_lastUpdated` needs the further parameter `settled` (see `SETTLED_UNTIL`).
     """
     parameters = Parameters()
     parameters.values["type"] = query.type
     if not query.by_age:
-        return Statement(_by_keys(query, narrow, parameters).encode(), parameters.values)
+        return Statement(_by_keys(query, narrow, sight, parameters).encode(), parameters.values)
     driver = None if query.ids is not None or narrow else best_driver(query)
     statuses, status_clauses = _statuses(query) if driver else (None, ())
     told = (*status_clauses, *((driver,) if driver and driver.told_by_rows else ()))
-    filters, ages = _conditions(query, narrow, parameters, told)
+    filters, ages = _conditions(query, narrow, sight, parameters, told)
     if query.page:
         beyond = ">" if not _descending(query) else "<"
         ages.append(f"{{age}} {beyond} {parameters.add(query.page[0])}::timestamptz")
@@ -80,12 +82,12 @@ def statement_for(query: SearchQuery, narrow: Clause | None = None) -> Statement
     return Statement(sql.encode(), parameters.values)
 
 
-def count_for(query: SearchQuery, narrow: Clause | None = None) -> Statement:
-    """The statement that counts all matches, on whichever pages. `settled` as in `statement_for`."""
+def count_for(query: SearchQuery, narrow: Clause | None = None, sight: Sight = EVERYTHING) -> Statement:
+    """The statement that counts what `sight` covers of all matches. `settled` as in `statement_for`."""
     parameters = Parameters()
     parameters.values["type"] = query.type
     clause = narrow or (None if query.ids is not None else best_driver(query))
-    filters, ages = _conditions(query, clause, parameters)
+    filters, ages = _conditions(query, clause, sight, parameters)
     sql = f"SELECT count(*) FROM {_candidates(query, clause, parameters)}{_all(filters + ages, 'r.last_updated')}"
     return Statement(sql.encode(), parameters.values)
 
@@ -141,18 +143,19 @@ def _statuses(query: SearchQuery) -> tuple[tuple[str, ...] | None, tuple[Clause,
 
 
 def _conditions(
-    query: SearchQuery, found_by: Clause | None, parameters: Parameters, told: Sequence[Clause] = ()
+    query: SearchQuery, found_by: Clause | None, sight: Sight, parameters: Parameters, told: Sequence[Clause] = ()
 ) -> tuple[list[str], list[str]]:
     """Everything that must hold of a match, as conditions on r and on its `{age}`, but for what is `told` otherwise.
     What index rows alone say of the clause that candidates are found by is not asked again.
     """
     known = (*told, *((found_by,) if found_by is not None and found_by.told_by_rows else ()))
+    seen = seen_by(sight, parameters)
     filters = [
-        filter_condition(clause, query, parameters)
+        filter_condition(clause, seen, parameters)
         for clause in query.clauses
         if not any(clause is known_one for known_one in known)
     ]
-    filters += may_see(query, "r", parameters)
+    filters += seen(query.type, "r")
     ages = age_conditions(query.last_updated, parameters)
     if query.by_last_updated:
         ages.append("{age} < %(settled)s")
@@ -216,8 +219,8 @@ def _gathered(query: SearchQuery, narrow: Clause | None) -> str:
     return " OFFSET 0" if narrow is not None or query.ids is not None else ""
 
 
-def _by_keys(query: SearchQuery, narrow: Clause | None, parameters: Parameters) -> str:
-    filters, ages = _conditions(query, narrow, parameters)
+def _by_keys(query: SearchQuery, narrow: Clause | None, sight: Sight, parameters: Parameters) -> str:
+    filters, ages = _conditions(query, narrow, sight, parameters)
     keys = [(expression, key.descending) for key in query.order for expression in _keys(key, parameters)]
     casts = [column for key in query.order for column in key.columns]
     if query.order[0].parameter is not None and query.order[0].parameter.main:

@@ -13,22 +13,9 @@ STORED: LiteralString = "r.type, r.id, r.version, r.last_updated, r.body, r.refe
 
 REFERRAL: LiteralString = (
     "id, organisation, placer_system, placer_value, fingerprint, patient_key, created_at, programme, service_request,"
-    " patient, task, state, verdict, team, alerted, unit_reach"
+    " patient, task, state, verdict, team, alerted, unit_reach, involved"
 )
 """The columns of a `ReferralRow`, in order."""
-
-GET: LiteralString = f"SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s"
-
-GET_MANY: LiteralString = f"""
-SELECT {STORED} FROM unnest(%(types)b::text[], %(ids)b::text[]) AS wanted (type, id)
-JOIN resource r ON r.type = wanted.type AND r.id = wanted.id
-"""
-
-VERSION: LiteralString = f"""
-SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s AND r.version = %(version)s
-UNION ALL
-SELECT {STORED} FROM resource_history r WHERE r.type = %(type)s AND r.id = %(id)s AND r.version = %(version)s
-"""
 
 HISTORY: LiteralString = f"""
 SELECT {STORED} FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s
@@ -44,11 +31,6 @@ SELECT {STORED} FROM resource r WHERE r.referral_id = %(referral)s ORDER BY r.la
 REFERRAL_BY_ID: LiteralString = f"SELECT {REFERRAL} FROM referral WHERE id = %(id)s"
 
 REFERRAL_BY_PLACER: LiteralString = f"SELECT {REFERRAL} FROM referral WHERE placer_key = %(placer_key)s"
-
-REFERRAL_OF: LiteralString = f"""
-SELECT {REFERRAL} FROM referral
-WHERE id = (SELECT r.referral_id FROM resource r WHERE r.type = %(type)s AND r.id = %(id)s)
-"""
 
 OPEN_REFERRALS: LiteralString = f"""
 SELECT {REFERRAL} FROM referral WHERE patient_key = %(patient_key)s AND state = ANY(%(states)b::text[])
@@ -139,7 +121,7 @@ OPEN_REFERRAL: LiteralString = f"""
 INSERT INTO referral ({REFERRAL}, placer_key)
 VALUES (%(id)s, %(organisation)s, %(placer_system)s, %(placer_value)s, %(fingerprint)s, %(patient_key)s, %(created_at)s,
         %(programme)s, %(service_request)s, %(patient)s, %(task)s, %(state)s, %(verdict)s, %(team)s,
-        %(alerted)b::text[], %(unit_reach)s, %(placer_key)s)
+        %(alerted)b::text[], %(unit_reach)s, %(involved)b::text[], %(placer_key)s)
 ON CONFLICT (placer_key) DO NOTHING
 RETURNING pg_advisory_xact_lock(5701, hashtext(patient_key)), sluss_stamp()
 """

@@ -6,11 +6,9 @@ from typing import Any, LiteralString
 
 from fhir_mappings.records import Reference
 from service.store import server_state, statements
-from service.store.asked import Clause, SearchQuery
+from service.store.asked import SearchQuery
 from service.store.connections import Connections, Row
-from service.store.histories import HistoryPage, HistoryQuery, count_of, statement_of
-from service.store.histories import page_of as page_of_history
-from service.store.includes import MAX_INCLUDES, MAX_ROUNDS, includes_of
+from service.store.histories import HistoryPage, HistoryQuery
 from service.store.index_values import digest, indexed
 from service.store.records import (
     OPEN_STATES,
@@ -26,8 +24,10 @@ from service.store.records import (
     Stored,
     Surroundings,
     Watermark,
+    referral_values,
 )
-from service.store.search import NARROW, SETTLED_UNTIL, count_for, page_of, probe_of, statement_for
+from service.store.seen import Seen
+from service.store.sight import EVERYTHING, Sight
 from service.store.text_arrays import Texts
 
 
@@ -49,101 +49,37 @@ class View:
         with self._connections.connection() as connection:
             return connection.execute(statement, parameters).fetchall()
 
+    def seen_by(self, sight: Sight) -> Seen:
+        """What somebody may see of it, and nothing else."""
+        return Seen(self._rows, sight)
+
     def get(self, type_: str, id_: str) -> Stored | None:
         """The current version of a resource."""
-        return _first(self._rows(statements.GET, {"type": type_, "id": id_}, seen=((type_, id_),)))
+        return self.seen_by(EVERYTHING).get(type_, id_)
 
     def get_many(self, references: Iterable[str]) -> dict[Reference, Stored]:
         """The current versions of `Type/id` references; those that are not stored are left out."""
-        split = (reference.partition("/") for reference in dict.fromkeys(references))
-        pairs = [(type_, id_) for type_, _, id_ in split]
-        if not pairs:
-            return {}
-        wanted = {"types": Texts(type_ for type_, _ in pairs), "ids": Texts(id_ for _, id_ in pairs)}
-        found = [Stored(*row) for row in self._rows(statements.GET_MANY, wanted, seen=pairs)]
-        return {stored.reference: stored for stored in found}
+        return self.seen_by(EVERYTHING).get_many(references)
 
     def version(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version of a resource, current or not."""
-        if not 0 < version < 2**31:
-            return None
-        return _first(self._rows(statements.VERSION, {"type": type_, "id": id_, "version": version}))
+        return self.seen_by(EVERYTHING).version(type_, id_, version)
 
     def history(self, type_: str, id_: str) -> list[Stored]:
         """All versions of a resource, newest first; empty when there is none."""
         return [Stored(*row) for row in self._rows(statements.HISTORY, {"type": type_, "id": id_})]
 
     def history_page(self, query: HistoryQuery) -> HistoryPage:
-        """One page of a history. That of a type shows only what no open write transaction can come before, so that who
-        asks again with `_since` misses nothing; that of one resource shows every version.
-        """
-        settled: datetime | None = None
-        if query.id is None:
-            ((settled,),) = self._rows(SETTLED_UNTIL, {})
-        found = [Stored(*row) for row in self._rows(*statement_of(query, settled))]
-        total = None
-        if query.id is not None:
-            ((total,),) = self._rows(*count_of(query))
-        return page_of_history(query, found, total)
+        """As Seen's."""
+        return self.seen_by(EVERYTHING).history_page(query)
 
     def of_referral(self, referral_id: str) -> list[Stored]:
         """The current version of everything that was stored under a referral, oldest change first."""
         return [Stored(*row) for row in self._rows(statements.OF_REFERRAL, {"referral": referral_id})]
 
     def search(self, query: SearchQuery) -> Page:
-        """One page of what `query` asks for, with its includes.
-
-        Filtered or sorted by `_lastUpdated`, it shows only what can no longer be overtaken by a write transaction that
-        is still open, so that a poller who goes on from the last stamp it saw misses nothing.
-        """
-        # By itself and first: what is settled must be known before the rows are looked at.
-        settled = {"settled": self._rows(SETTLED_UNTIL, {})[0][0]} if query.by_last_updated else {}
-        narrow = self._narrow(query)
-        if query.count == 0:
-            return Page((), total=self._counted(query, narrow, settled))
-        statement = statement_for(query, narrow)
-        matches, token = page_of(query, self._rows(statement.sql, statement.parameters | settled))
-        total = None
-        if query.total:
-            total = self._counted(query, narrow, settled)
-        elif query.total is None and query.page is None and token is None:
-            total = len(matches)
-        includes, cut = self._included(query, matches)
-        return Page(matches, includes, token, total, includes_cut=cut)
-
-    def _narrow(self, query: SearchQuery) -> Clause | None:
-        """The clause of a search whose finds are few enough to be gathered, if it needs one."""
-        probe = probe_of(query)
-        if probe is None:
-            return None
-        statement, clauses = probe
-        (counts,) = self._rows(statement.sql, statement.parameters)
-        least, clause = min(zip(counts, clauses, strict=True), key=lambda counted: counted[0])
-        return clause if least <= NARROW else None
-
-    def _counted(self, query: SearchQuery, narrow: Clause | None, settled: Mapping[str, Any]) -> int:
-        statement = count_for(query, narrow)
-        ((total,),) = self._rows(statement.sql, {**statement.parameters, **settled})
-        return int(total)
-
-    def _included(self, query: SearchQuery, matches: Sequence[Stored]) -> tuple[tuple[Stored, ...], bool]:
-        """What the includes ask for besides the matches, each once, and whether there was more."""
-        shown = {(stored.type, stored.id) for stored in matches}
-        included: dict[tuple[str, str], Stored] = {}
-        last: Iterable[tuple[str, str]] = tuple(shown)
-        for turn in range(MAX_ROUNDS):
-            wanted = includes_of(query, last, iterating=turn > 0)
-            if wanted is None:
-                break
-            found = [Stored(*row) for row in self._rows(wanted.sql, wanted.parameters)]
-            new = {(s.type, s.id): s for s in found if (s.type, s.id) not in shown and (s.type, s.id) not in included}
-            included |= new
-            if len(found) > MAX_INCLUDES or len(included) > MAX_INCLUDES:
-                return tuple(included.values())[:MAX_INCLUDES], True
-            last = tuple(new)
-        else:
-            return tuple(included.values()), bool(last)
-        return tuple(included.values()), False
+        """As Seen's."""
+        return self.seen_by(EVERYTHING).search(query)
 
     def referral(self, referral_id: str) -> ReferralRow | None:
         """A referral's row."""
@@ -156,7 +92,7 @@ class View:
 
     def referral_of(self, type_: str, id_: str) -> ReferralRow | None:
         """The referral that a resource was stored under."""
-        return _first_referral(self._rows(statements.REFERRAL_OF, {"type": type_, "id": id_}))
+        return self.seen_by(EVERYTHING).referral_of(type_, id_)
 
     def open_referrals(self, patient_key: str) -> list[ReferralRow]:
         """The referrals of a patient that are not at an end, oldest first, from whichever organisation."""
@@ -256,20 +192,6 @@ class View:
     def watermarks(self) -> list[Watermark]:
         """How far each type has been collected, by name; empty before the first look."""
         return [Watermark(*row) for row in self._rows(statements.WATERMARKS, {})]
-
-
-def _stored(row: Row) -> Stored:
-    return Stored(*row)
-
-
-def _first(rows: list[Row]) -> Stored | None:
-    return Stored(*rows[0]) if rows else None
-
-
-def referral_values(row: Row) -> Row:
-    """The columns with `alerted` as the tuple that the record holds."""
-    *before, alerted, unit_reach = row
-    return (*before, tuple(alerted), unit_reach)
 
 
 def _first_referral(rows: list[Row]) -> ReferralRow | None:

@@ -15,7 +15,7 @@ from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
-from service.referral.conditions import callers_match, with_real_references
+from service.referral.conditions import the_one_match, with_real_references
 from service.referral.journey.receive import Receipt
 from service.referral.parts import WITH_A_REFERRAL
 from service.referral.refusal import Kind, Refusal
@@ -23,8 +23,9 @@ from service.referral.together import concerned
 from service.web import replies
 from service.web.entries import ENTRY, READS, answered, as_entry, carried_out, path_of, rank, refused_at
 from service.web.referrals import take_bundle
-from service.web.requests_in import Body, caller, house, in_one_change, read_resource
+from service.web.requests_in import Body, caller, in_one_change, read_resource, seen
 from service.web.rest import UPDATABLE
+from service.web.scope_checks import check_entries
 
 blueprint = Blueprint("bundles", __name__, url_prefix="/fhir")
 
@@ -185,7 +186,7 @@ def _taken(resource: Json, positions: Sequence[int]) -> tuple[Receipt, list[Json
 
 def _found(resource: Json) -> Json:
     """The Bundle with its conditional references resolved."""
-    view = house().store.view()
+    found = seen("s")
     return {
         **resource,
         "entry": [
@@ -217,7 +218,7 @@ def _check_searched(resource: Json) -> None:
         condition = (entry.url or "").partition("?")[2]
         if condition and not id_ and type_ in UPDATABLE:
             with refused_at(entry):
-                match = callers_match(house().store.view(), caller(), type_, condition, "http.query")
+                match = the_one_match(seen("s"), type_, condition, "http.query")
             id_ = match.id if match else ""
         if not id_:
             continue

@@ -23,7 +23,7 @@ from service.referral.refusal import Kind, Refusal
 from service.store.moments import parse_moment
 from service.web import replies
 from service.web.recording import entry_recorded, entry_refused, note
-from service.web.requests_in import base_url, caller, house, prefers
+from service.web.requests_in import base_url, prefers, seen
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -58,7 +58,7 @@ def carried_out(entry: Entry, known: Mapping[str, str]) -> Response:
     resource = entry.resource
     if resource is not None:
         resource = rewrite_references(resource, known, entry.full_url)
-        resource = with_real_references(house().store.view(), caller(), resource, entry.expression)
+        resource = with_real_references(seen("s"), resource, entry.expression)
     try:
         with current_app.request_context(_environ(entry, resource)):
             answer = note(_dispatched())

@@ -10,7 +10,7 @@ from service.store.histories import parse_history
 from service.store.records import Stored
 from service.web import replies
 from service.web.pretty import indented
-from service.web.requests_in import house, is_strict, version_in
+from service.web.requests_in import is_strict, seen, version_in
 
 blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
 @blueprint.get("/<type_>/<id_>")
 def read(type_: str, id_: str) -> Response:
     """read; 304 for who has this version already (If-None-Match, If-Modified-Since)."""
-    stored = house().store.view().get(type_, id_)
+    stored = seen("r").get(type_, id_)
     if stored is None:
         raise not_found(type_, id_)
     return _shown(stored)
@@ -27,7 +27,7 @@ def read(type_: str, id_: str) -> Response:
 @blueprint.get("/<type_>/<id_>/_history/<int:version>")
 def vread(type_: str, id_: str, version: int) -> Response:
     """vread, under the same conditions."""
-    stored = house().store.view().version(type_, id_, version)
+    stored = seen("r").version(type_, id_, version)
     if stored is None:
         raise not_found(type_, f"{id_}/_history/{version}")
     return _shown(stored)
@@ -42,7 +42,7 @@ def history_of_type(type_: str) -> Response:
 @blueprint.get("/<type_>/<id_>/_history")
 def history(type_: str, id_: str) -> Response:
     """history-instance: `_since`, `_at`, `_count`."""
-    if house().store.view().get(type_, id_) is None:
+    if seen("r").get(type_, id_) is None:
         raise not_found(type_, id_)
     return _history(type_, id_)
 
@@ -51,7 +51,7 @@ def _history(type_: str, id_: str | None) -> Response:
     query = parse_history(type_, id_, list(request.args.items(multi=True)), strict=is_strict())
     if isinstance(query, list):
         raise Refusal(Kind.UNREADABLE, query)
-    answer = replies.history(query, house().store.view().history_page(query))
+    answer = replies.history(query, seen("r").history_page(query))
     if request.args.get("_pretty") == "true":
         answer.set_data(indented(answer.get_data(as_text=True)))
     return answer

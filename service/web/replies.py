@@ -13,7 +13,7 @@ from service.referral.journey.judgement import SEVERITY
 from service.referral.journey.receive import Receipt
 from service.store.histories import HistoryPage, HistoryQuery
 from service.store.records import Stored
-from service.web.requests_in import WRITING, base_url, house, prefers
+from service.web.requests_in import WRITING, base_url, house, prefers, sight
 
 FHIR = "application/fhir+json; charset=utf-8"
 
@@ -43,6 +43,7 @@ def resource(stored: Stored, status: int = 200, body: str | None = None) -> Answ
     """A stored resource as `Prefer` wants it, with ETag, Last-Modified and, where it was made, Location. `body`: the
     part of it that was asked for.
     """
+    stored = sight().shown(stored)
     headers = version_headers(stored)
     if status == 201:
         headers["Location"] = location(stored)

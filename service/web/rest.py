@@ -12,7 +12,7 @@ from fhir_mappings.json_patch import Failure, Unpatched, patched, read_patch
 from fhir_mappings.r4 import SUPPORTED_TYPES, validate
 from fhir_mappings.records import Json, Reference
 from fhir_mappings.strict_json import dump
-from service.referral.conditions import callers_match
+from service.referral.conditions import the_one_match
 from service.referral.journey.amend import add_evidence, amend, change_evidence
 from service.referral.journey.correspond import correspond
 from service.referral.journey.delegate import add_task
@@ -21,7 +21,7 @@ from service.referral.refusal import Kind, Refusal, not_found, stale
 from service.referral.together import concerned
 from service.store.records import StaleVersion, Stored
 from service.web import replies
-from service.web.referrals import take_single
+from service.web.referrals import as_told_here, take_single
 from service.web.requests_in import (
     MOST_BYTES,
     Body,
@@ -32,6 +32,7 @@ from service.web.requests_in import (
     in_one_change,
     read_bytes,
     read_resource,
+    seen,
 )
 
 blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
@@ -55,7 +56,7 @@ def update(type_: str, id_: str) -> Response:
     if body.resource.get("id") != id_:
         raise Refusal(Kind.UNREADABLE, [*body.issues, _other_id(type_, id_)])
     body = _sound(body)
-    if request.headers.get("If-None-Match") == "*" and house().store.view().get(type_, id_) is not None:
+    if request.headers.get("If-None-Match") == "*" and seen("u").get(type_, id_) is not None:
         raise Refusal(Kind.STALE, [_IS_THERE])
     return change(body)
 
@@ -66,14 +67,14 @@ def update_conditionally(type_: str) -> Response:
     change = _UPDATE[type_]
     body = _sound(read_resource(type_))
     condition = _condition()
-    match = callers_match(house().store.view(), caller(), type_, condition, "http.query")
+    match = the_one_match(seen("s"), type_, condition, "http.query")
     sent_id = body.resource.get("id")
     if match is not None:
         if sent_id not in (None, match.id):
             raise Refusal(Kind.UNREADABLE, [_other_id(type_, match.id)])
         return change(Body({**body.resource, "id": match.id}, body.issues))
     if sent_id is not None:
-        if house().store.view().get(type_, sent_id) is not None:
+        if seen("u").get(type_, sent_id) is not None:
             raise Refusal(Kind.CONFLICT, [_ANOTHER], location=f"{type_}/{sent_id}")
         raise not_found(type_, sent_id)
     if type_ == "ServiceRequest":  # its own number keeps it from being doubled
@@ -94,7 +95,7 @@ def patch(type_: str, id_: str) -> Response:
 def patch_conditionally(type_: str) -> Response:
     """Conditional patch of the one that matches the search; none is 404, several are 412."""
     change = _UPDATE[type_]
-    match = callers_match(house().store.view(), caller(), type_, _condition(), "http.query")
+    match = the_one_match(seen("s"), type_, _condition(), "http.query")
     if match is None:
         raise not_found(type_, "?")
     return _patch(change, type_, match.id)
@@ -108,7 +109,7 @@ def _patch(change: Callable[[Body], Response], type_: str, id_: str) -> Response
     if isinstance(operations, Unpatched):
         raise _unpatched(operations)
     with in_one_change([Reference(f"{type_}/{id_}")]):
-        current = house().store.view().get(type_, id_)
+        current = seen("u").get(type_, id_)
         if current is None:
             raise not_found(type_, id_)
         version = if_match()
@@ -175,7 +176,8 @@ def _create_order(body: Body, condition: str | None) -> Response:
 
 
 def _update_order(body: Body) -> Response:
-    return replies.receipt(amend(house(), caller(), body.resource, body.resource["id"], if_match()), 200)
+    given = amend(house(), caller(), body.resource, body.resource["id"], if_match())
+    return replies.receipt(as_told_here(given), 200)
 
 
 def _add_evidence(body: Body, condition: str | None) -> Response:
@@ -189,7 +191,7 @@ def _created(make: Callable[[Json], Stored]) -> Callable[[Body, str | None], Res
             return replies.resource(make(body.resource), 201)
         with in_one_change(concerned(body.resource)):  # under its referral's lock, so that two cannot both find none
             type_ = body.resource["resourceType"]
-            existing = callers_match(house().store.view(), caller(), type_, condition)
+            existing = the_one_match(seen("s"), type_, condition)
             stored = make(body.resource) if existing is None else existing
         return replies.resource(stored, 201 if existing is None else 200)
 

@@ -15,7 +15,7 @@ from service.store.query import parse_query
 from service.store.records import Page, Stored, TooCostly
 from service.web import replies
 from service.web.pretty import indented
-from service.web.requests_in import base_url, check_format, house, is_strict
+from service.web.requests_in import base_url, check_format, is_strict, seen
 
 blueprint = Blueprint("search", __name__, url_prefix="/fhir")
 
@@ -43,7 +43,7 @@ def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
     if "_format" in request.form:
         check_format(request.form["_format"])
     try:
-        page = house().store.view().search(query)
+        page = seen("s").search(query)
     except TooCostly as problem:
         asked = "The search takes too long; ask for less: a patient, a focus, an identifier, a date or a code."
         raise Refusal(Kind.UNREADABLE, [_cannot(IssueCode.TOO_COSTLY, asked)]) from problem

@@ -6,6 +6,7 @@ from fhir_mappings.records import Json
 from service.store.database import Store
 from service.store.includes import MAX_INCLUDES
 from service.store.records import Write
+from service.store.sight import Sight
 from tests.store.examples import HSA, ORGANISATION, communication, patient, query, referral, service_request, task
 
 
@@ -124,15 +125,15 @@ def test_a_chain_finds_by_what_is_referred_to(
 
 def test_rights_keep_matches_chains_and_includes_alike(store: Store) -> None:
     with store.change() as change:
-        change.open_referral(referral("r-1"))
-        change.open_referral(referral("r-2", organisation="SE2321000198-EX02"))
+        change.open_referral(referral("r-1", patient="p-1"))
+        change.open_referral(referral("r-2", organisation="SE2321000198-EX02", patient="p-1"))
         change.write([Write(service_request(), "r-1"), Write(service_request("sr-2"), "r-2"), Write(patient("p-1"))])
         change.write([Write(task("t-1"), "r-1"), Write(task("t-2", focus={"reference": "ServiceRequest/sr-2"}), "r-1")])
         change.write([Write(communication("c-2", basedOn=[{"reference": "ServiceRequest/sr-1"}]), "r-2")])
-    from dataclasses import replace
+    own = store.view().seen_by(Sight(organisations=frozenset({ORGANISATION})))
 
     def seen(type_: str, *parameters: tuple[str, str]) -> tuple[list[str], list[str]]:
-        page = store.view().search(replace(query(type_, *parameters), organisation=ORGANISATION))
+        page = own.search(query(type_, *parameters))
         return [m.id for m in page.matches], [i.reference for i in page.includes]
 
     assert seen("ServiceRequest") == (["sr-1"], [])

@@ -7,9 +7,8 @@ import pytest
 from fhir_mappings.records import Json
 from service.store.database import Store
 from service.store.moments import instant
-from service.store.query import SearchQuery
 from service.store.records import Page, Write
-from tests.store.examples import HSA, ORGANISATION, communication, patient, query, referral, service_request, task
+from tests.store.examples import HSA, ORGANISATION, communication, patient, query, service_request, task
 
 MADRS_S = "https://sluss.example/fhir/Questionnaire/madrs-s"
 
@@ -180,17 +179,6 @@ def test_a_new_version_is_found_by_what_it_says_now(store: Store) -> None:
     assert _found(store, "Task", ("owner", "HealthcareService/gavle")) == ["t-2"]
     assert _found(store, "Task", ("owner", "PractitionerRole/own")) == ["t-1"]
     assert _found(store, "Task", ("_sort", "-_lastUpdated")) == ["t-1", "t-2"]
-
-
-def test_a_search_can_be_kept_within_one_organisation_or_team(store: Store) -> None:
-    with store.change() as change:
-        change.open_referral(referral("r-1", team="gavle"))
-        change.open_referral(referral("r-2", organisation="SE2321000198-EX02", team="gavle"))
-        change.write([Write(task("t-1"), "r-1"), Write(task("t-2"), "r-2"), Write(task("t-3"))])
-    asked = query("Task", ("patient", "p-1"))
-    within = SearchQuery("Task", asked.clauses, organisation=ORGANISATION)
-    assert _ids(store.view().search(within)) == ["t-1"]
-    assert sorted(_ids(store.view().search(SearchQuery("Task", team="gavle")))) == ["t-1", "t-2"]
 
 
 def test_a_long_identifier_is_found(store: Store) -> None:

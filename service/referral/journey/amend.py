@@ -37,6 +37,7 @@ from service.referral.journey.treatment import hand_over_children
 from service.referral.journey.withdrawal import is_withdrawn, withdraw
 from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
+from service.referral.sights import sight_for
 from service.referral.states import Denied, advance
 from service.store.records import Stored
 
@@ -50,14 +51,14 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int
     """
     reference = Reference(f"ServiceRequest/{order_id}")
     with house.store.change() as change:
-        case = open_case(house, change, caller, reference)
+        case = open_case(house, change, caller, reference, "u")
         check_version(case, reference, if_match)
         if not may_refer(caller, case.row.organisation):  # type: ignore[arg-type]  # stored as text
             raise _not_yours(caller)
         order_part, beside, issues = parts_of(sent)
         if order_part is None or issues:
             raise Refusal(Kind.INVALID, issues)
-        beside = as_they_exist(change, beside, case.row.organisation)
+        beside = as_they_exist(change.seen_by(sight_for(house, caller, "s")), beside, case.row.organisation)
         read = reread(case, order_part, beside)
         found = list(read.issues) if isinstance(read, Unreadable) else []
         found += _unchangeable(case, order_part, read)
@@ -113,7 +114,8 @@ def add_evidence(house: House, caller: Caller, sent: Json, if_none_exist: str | 
         case = open_case(house, change, caller, Reference(about))
         _may_add(case)
         if if_none_exist is not None:
-            existing = the_one_match(change, sent["resourceType"], if_none_exist, case.row.organisation)
+            seen = change.seen_by(sight_for(house, caller, "s").within_unit(case.row.organisation))
+            existing = the_one_match(seen, sent["resourceType"], if_none_exist)
             if existing is not None:
                 return existing, False
         return _take_evidence(case, {**sent, "id": house.new_id()}), True
@@ -123,7 +125,7 @@ def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | No
     """A new version of evidence that is already here, by whoever may add it. Raises Refusal."""
     reference = Reference(f"{sent['resourceType']}/{sent['id']}")
     with house.store.change() as change:
-        case = open_case(house, change, caller, reference)
+        case = open_case(house, change, caller, reference, "u")
         check_version(case, reference, if_match)
         current = case.get(reference)
         if current is None or is_computed(current, case.canonical):

@@ -16,6 +16,7 @@ from service.referral.case import DELIVER, SLUSS_AUTHOR, team_reference
 from service.referral.house import House, instant
 from service.referral.journey.opening import open_case
 from service.referral.refusal import Kind, Refusal, forbidden, stale
+from service.referral.sights import sight_for
 from service.referral.states import Denied, advance
 from service.referral.task_guard import guard, is_move
 from service.store.change import Change
@@ -94,7 +95,7 @@ def progress_set_aside(
     """The Task of a referral that could not be taken in is changed, by coordination or an administrator: a note, or its
     end. None when it is no such Task, or there is none. Raises Refusal: stale, forbidden, invalid.
     """
-    stored = change.get("Task", sent["id"])
+    stored = change.seen_by(sight_for(house, caller, "u")).get("Task", sent["id"])
     if stored is None or tasks.kind_of(stored.content, house.canonical) is not TaskKind.UNREADABLE_REFERRAL:
         return None
     if if_match not in (None, stored.version):

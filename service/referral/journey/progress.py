@@ -11,6 +11,7 @@ from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json, Reference, TaskKind, Team
 from service.access.caller import Caller
 from service.access.rights import Actor, actors
+from service.access.seeing import is_of_the_team
 from service.referral.case import Case
 from service.referral.house import House
 from service.referral.journey.consequences import (
@@ -26,6 +27,7 @@ from service.referral.journey.treatment import out_of_turn, unfinished, unready
 from service.referral.refusal import Kind, Refusal, stale
 from service.referral.states import Denied, Needs, advance
 from service.referral.task_guard import guard, is_move
+from service.referral.withheld import as_stored
 from service.store.records import Stored
 
 
@@ -37,7 +39,7 @@ def progress(house: House, caller: Caller, sent: Json, if_match: int | None = No
     reference = Reference(f"Task/{sent['id']}")
     with house.store.change() as change:
         try:
-            case = open_case(house, change, caller, reference)
+            case = open_case(house, change, caller, reference, "u")
         except Refusal:
             aside = progress_set_aside(house, change, caller, sent, if_match)
             if aside is None:
@@ -46,6 +48,8 @@ def progress(house: House, caller: Caller, sent: Json, if_match: int | None = No
         current = case.get(reference)
         assert current is not None  # noqa: S101  open_case found it
         check_version(case, reference, if_match)
+        if not is_of_the_team(caller):
+            sent = as_stored(sent, current, house.pack, house.canonical)
         move = _Move.of(case, current, sent)
         move.check()
         move.carry_out()

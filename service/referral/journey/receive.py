@@ -21,6 +21,7 @@ from service.referral.lookup import EVIDENCE
 from service.referral.parties import Parties, settle
 from service.referral.refusal import Kind, Refusal, forbidden
 from service.referral.routing import choose_route
+from service.referral.sights import sight_for
 from service.store.change import Change
 from service.store.records import NewReferral, ReferralRow, Stored, Surroundings
 from service.store.view import View
@@ -285,7 +286,7 @@ def already_here(house: House, caller: Caller, submission: Submission, condition
     unit = submission.referral.requester.unit
     authorise(caller, unit)
     view = house.store.view()
-    match = the_one_match(view, "ServiceRequest", condition, unit)
+    match = the_one_match(view.seen_by(sight_for(house, caller, "s").within_unit(unit)), "ServiceRequest", condition)
     row = view.referral_of(match.type, match.id) if match else None
     if row is None:
         return None

@@ -1,0 +1,81 @@
+"""Findings that are for the team only (contract 4): that a patient has a referral from another unit is not for the unit
+that refers. Their verdict counts, and the team reads them on the Task; everybody else is shown the Task without them.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fhir_mappings.records import Assessment, Finding, Json
+from fhir_mappings.strict_json import dump
+from fhir_mappings.task import findings_of, inputs_but
+from fhir_mappings.terminology import Canonical
+from service.packs.model import Pack
+from service.packs.texts import is_worded, recalled
+from service.referral.case import SLUSS_AUTHOR
+from service.referral.eligibility import judgement
+from service.store.records import Stored
+
+_SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
+
+
+def withholding(pack: Pack, canonical: Canonical) -> Callable[[Stored], Stored]:
+    """Takes from a stored Task what is for the team only; any other resource stays as it is."""
+
+    def withhold(stored: Stored) -> Stored:
+        if stored.type != "Task":
+            return stored
+        shown = without_team_only(stored.content, pack, canonical)
+        return stored if shown is stored.content else replace(stored, body=dump(shown))
+
+    return withhold
+
+
+def without_team_only(task: Json, pack: Pack, canonical: Canonical) -> Json:
+    """The Task without the findings, and the notes of them, that are for the team only; the same when there is none.
+    What lacks something says so by the tag SUBSETTED.
+    """
+    hidden = [finding for finding in findings_of(task, canonical) if recalled(finding, pack).team_only]
+    texts = {finding.text for finding in hidden}
+    told = [outcome.text for rule in pack.rules for outcome in rule.outcomes if outcome.team_only]
+    notes = [
+        note
+        for note in task.get("note", ())
+        if not (
+            note.get("authorString") == SLUSS_AUTHOR
+            # a note stays when a later assessment no longer finds it
+            and (note.get("text") in texts or any(is_worded(template, note.get("text", "")) for template in told))
+        )
+    ]
+    if not hidden and len(notes) == len(task.get("note", ())):
+        return task
+    shown = {**task, "note": notes, "input": inputs_but(task, hidden, canonical)}
+    meta = task.get("meta", {})
+    shown["meta"] = {**meta, "tag": [*meta.get("tag", ()), _SUBSETTED]}
+    return {name: value for name, value in shown.items() if value != []}
+
+
+def as_stored(sent: Json, current: Json, pack: Pack, canonical: Canonical) -> Json:
+    """The Task that a client means by the one that it was shown in part and sends back changed: with what was withheld,
+    where it has left the rest of these elements alone.
+    """
+    shown = without_team_only(current, pack, canonical)
+    if shown is current:
+        return sent
+    whole = dict(sent)
+    if sent.get("input") == shown.get("input") and "input" in current:
+        whole["input"] = current["input"]
+    notes, added = shown.get("note", []), sent.get("note", [])
+    if added[: len(notes)] == notes and "note" in current:
+        whole["note"] = [*current["note"], *added[len(notes) :]]
+    return whole
+
+
+def as_told(assessment: Assessment, pack: Pack) -> Assessment:
+    """The assessment as it is told to others than the team: a verdict that only a withheld finding explains would tell
+    of it.
+    """
+    told: tuple[Finding, ...] = tuple(finding for finding in assessment.findings if not finding.team_only)
+    verdict = assessment.verdict
+    if judgement(assessment.findings, pack).verdict is verdict:
+        verdict = judgement(told, pack).verdict
+    return Assessment(verdict, told)
