@@ -27,6 +27,7 @@ from service.exchange.notify import Notifier
 from service.exchange.notify_jobs import LANES, add_tasks
 from service.exchange.reconcile import reconcile
 from service.exchange.translate import REFERRAL_TYPES
+from service.store.audit_seals import Seals
 from service.store.records import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,9 @@ _STOP_WITHIN = 45.0
 """Seconds that running jobs get to end: longer than the calls of one delivery."""
 _LOOKS_FOR_JOBS_EVERY = 0.5
 """Seconds. Nobody notifies the worker of a new job: that would hold up whoever makes it (see the first migration)."""
+
+_SEAL_EVERY = 0.4
+"""Seconds: what is recorded is sealed within one."""
 
 _RESTART_AFTER = 2.0
 _PAUSES = (1.0, 3.0, 6.0, 10.0, 15.0)
@@ -212,7 +216,13 @@ class BackgroundWorker:
 
     def run(self) -> None:
         """Work until `stop`; running jobs are then let to end. In the main thread SIGTERM and SIGINT stop it too."""
-        asyncio.run(self._run())
+        sealer = threading.Thread(target=seal_until, args=(Seals(self.duties.database_url), self._stopping))
+        sealer.start()
+        try:
+            asyncio.run(self._run())
+        finally:
+            self._stopping.set()
+            sealer.join()
 
     def stop(self) -> None:
         """Ask `run` to end, from any thread."""
@@ -257,6 +267,23 @@ class BackgroundWorker:
             log.error("worker_ended", kind=type(problem).__name__)
         if not self._stopping.is_set():
             await asyncio.sleep(_RESTART_AFTER * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+
+
+def seal_until(seals: Seals, stopping: threading.Event) -> None:
+    """Seal the record as it grows. In a thread of its own, so that no backlog of jobs delays it; of several workers one
+    at a time does.
+    """
+    away = False
+    while not stopping.wait(_RESTART_AFTER if away else _SEAL_EVERY):
+        try:
+            seals.seal()
+            away = False
+        except StoreUnavailable:
+            away = True
+        except Exception as problem:  # whatever it was, the next look may do better; readiness tells that none did
+            away = True
+            log.error("record_not_sealed", kind=type(problem).__name__)
+    seals.close()
 
 
 def run_worker(duties: Duties) -> None:

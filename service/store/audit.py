@@ -13,16 +13,16 @@ from service.store.connections import RECORDER, Connections
 
 COLUMNS: LiteralString = (
     "id, recorded, action, interaction, outcome, status, role, client, person, unit, organisations, teams, via, reason,"
-    " token, address, request_id, tried, query, about, patients"
+    " token, address, request_id, tried, query, about, versions, patients"
 )
 """The columns of a `Recorded`, in order."""
 
 # Patients are looked up here, so that whoever records what was shown need not read it.
 RECORD: LiteralString = """
 INSERT INTO audit_event (action, interaction, outcome, status, role, client, person, unit, organisations, teams, via,
-                         reason, token, address, request_id, tried, query, about, patients)
+                         reason, token, address, request_id, tried, query, about, versions, patients)
 SELECT w.action, w.interaction, w.outcome, w.status, w.role, w.client, w.person, w.unit, w.organisations, w.teams,
-       w.via, w.reason, w.token, w.address, w.request_id, w.tried, w.query, w.about,
+       w.via, w.reason, w.token, w.address, w.request_id, w.tried, w.query, w.about, w.versions,
        w.patients || ARRAY(
            SELECT DISTINCT 'Patient/' || r.patient FROM unnest(w.referrals) AS x (id) JOIN referral r ON r.id = x.id
            WHERE r.patient <> '' AND 'Patient/' || r.patient <> ALL (w.patients)
@@ -30,7 +30,7 @@ SELECT w.action, w.interaction, w.outcome, w.status, w.role, w.client, w.person,
 FROM json_to_recordset(%(recorded)s::json) AS w (
     action text, interaction text, outcome smallint, status smallint, role text, client text, person text, unit text,
     organisations text[], teams text[], via text, reason text, token text, address text, request_id text, tried text,
-    query text, about text[], patients text[], referrals text[]
+    query text, about text[], versions integer[], patients text[], referrals text[]
 )
 """
 

@@ -73,7 +73,7 @@ class AuditEvent:
     status: int | None = None
     """Of HTTP."""
     about: tuple[str, ...] = ()
-    """What was made, changed or read, `Type/id/_history/version`; the main thing first."""
+    """What was made, changed or read, `Type/id` or `Type/id/_history/version`; the main thing first."""
     patients: tuple[str, ...] = ()
     """`Patient/id`, or `personnummer|…` of one who is not stored."""
     referrals: tuple[str, ...] = ()
@@ -100,7 +100,8 @@ class AuditEvent:
             "request_id": agent.request_id,
             "tried": act.tried,
             "query": act.query,
-            "about": self.about,
+            "about": [one.partition("/_history/")[0] for one in self.about],
+            "versions": [int(one.partition("/_history/")[2] or 0) for one in self.about],
             "patients": self.patients,
             "referrals": self.referrals,
         }
@@ -111,7 +112,7 @@ def _text(value: Any) -> Any:
     """Without U+0000, which PostgreSQL cannot store: what somebody tried may hold it."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
-    return [_text(one) for one in value] if isinstance(value, tuple) else value
+    return [_text(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +139,6 @@ class Recorded:
     tried: str | None
     query: str | None
     about: Sequence[str]
+    """`Type/id`"""
+    versions: Sequence[int]
     patients: Sequence[str]

@@ -15,6 +15,7 @@ from service.store.audit_records import Act, Acting, Agent, AuditEvent
 from service.store.joined import Joined
 from service.store.records import Stored, StoreUnavailable
 from service.web import replies
+from service.web.proxies import client_address
 from service.web.requests_in import ACTING, CALLER, HOOKS, act_as, house
 
 _UNKNOWN = Agent("unknown")
@@ -156,7 +157,7 @@ def _act() -> Act:
 def _agent() -> Agent:
     caller = request.environ.get(CALLER)
     known = agent_of(caller) if caller is not None else _UNKNOWN
-    return replace(known, address=request.remote_addr, request_id=request.environ.get("sluss.request_id"))
+    return replace(known, address=client_address(), request_id=request.environ.get("sluss.request_id"))
 
 
 def interaction_of(method: str, path: str) -> tuple[str, str]:
@@ -196,4 +197,3 @@ def _query() -> str | None:
     if request.path.endswith("/_search"):
         parts.append(urlencode(list(request.form.items(multi=True))))
     return "&".join(part for part in parts if part)[:_LONGEST] or None
-

@@ -31,6 +31,8 @@ CREATE TABLE audit_event (
     tried text,
     query text,
     about text[] NOT NULL,
+    -- Of each of `about` which one; 0 where it is about none in particular.
+    versions integer[] NOT NULL,
     patients text[] NOT NULL
 );
 CREATE INDEX audit_event_by_time ON audit_event (recorded, id);
