@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: install demo test serve hapi bench check lock help
+.PHONY: install demo test serve hapi bench check audit lock help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,5 +41,10 @@ check: install ## lint, types, imports, packs
 	$(BIN)/sluss pack check gavleborg
 	$(BIN)/sluss pack check praktikertjanst
 
+audit: install ## known vulnerabilities of the dependencies, as far as the package index tells
+	.ci/audit
+
 lock: install ## renew requirements.txt from pyproject.toml
 	$(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe --strip-extras --extra dev --output-file requirements.txt pyproject.toml
+	@# pip-compile drops the condition of an extra's requirement: atheris is for Linux only
+	sed -i.old "s/^atheris==\([0-9.]*\) /atheris==\1 ; platform_system == 'Linux' and platform_machine == 'x86_64' /" requirements.txt && rm requirements.txt.old

@@ -272,7 +272,7 @@ def _duplicates(top: Json | list[Any], found: list[tuple[Json, str]]) -> list[Is
 
 
 def _forbidden_characters(top: Json | list[Any]) -> list[Issue]:
-    issues = []
+    issues: list[Issue] = []
     for node, path in _located(top, _root(top)):
         if len(issues) > MOST_TOLD:
             return [*issues, AND_MORE]
