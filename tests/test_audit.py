@@ -17,9 +17,9 @@ BAD: Any = {"name": "three", "version": "3", "vulns": [{"id": "PYSEC-2026-1", "f
     ("report", "status", "said"),
     [
         (json.dumps({"dependencies": [SOUND], "fixes": []}), 0, "audited: 1, vulnerable: 0"),
-        (json.dumps({"dependencies": [SOUND, UNKNOWN]}), 0, "know of them: two"),
+        (json.dumps({"dependencies": [SOUND, UNKNOWN]}), 0, "knows of them: two"),
         (json.dumps({"dependencies": [UNKNOWN, BAD]}), 1, "VULNERABLE: three 3: PYSEC-2026-1"),
-        ("", 0, "know of them: anything"),
+        ("", 0, "knows of them: anything"),
     ],
 )
 def test_a_known_vulnerability_fails_and_silence_is_told(tmp_path: Path, report: str, status: int, said: str) -> None:
