@@ -14,6 +14,8 @@ from fhir_mappings import r4
 from fhir_mappings.issues import IssueCode, error
 from fhir_mappings.terminology import Canonical
 from service import logs
+from service.access.knowing import Knowing, Provider
+from service.access.published_keys import PublishedKeys
 from service.opening import open_store
 from service.packs.loading import load
 from service.referral.directory import publish
@@ -37,10 +39,12 @@ from service.web import (
     searching,
     subscriptions,
     system,
+    tokens,
     wake,
 )
 from service.web.addresses import check_declared
 from service.web.identity import identify
+from service.web.proxies import networks_of
 from service.web.requests_in import MOST_BYTES, check_address, check_media
 
 log = structlog.get_logger("sluss")
@@ -59,6 +63,11 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.config.update(
         AUTH=settings.auth,
+        METRICS_TOKEN=settings.metrics_token,
+        TRUSTED_PROXIES=networks_of(settings.trusted_proxies),
+        CLIENT_SUBJECT_HEADER=settings.client_subject_header,
+        PUBLISHED_KEYS=(published := PublishedKeys(settings.keys_ca)),
+        KNOWING=Knowing(home.store.clients, _provider(settings), published),
         PUBLIC_URL=settings.public_url,
         FHIR_SERVER_URL=settings.fhir_server_url,
         WAKE_TOKEN=settings.wake_token,
@@ -86,6 +95,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
         bundles,
         plain,
         openapi,
+        tokens,
         wake,
     ):
         app.register_blueprint(room.blueprint)
@@ -93,6 +103,14 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     recording.register(app)
     r4.prepare()
     return app
+
+
+def _provider(settings: Settings) -> Provider | None:
+    """The identity provider of the settings."""
+    issuer, audience, keys = settings.idp_issuer, settings.idp_audience, settings.idp_jwks
+    if issuer is None or audience is None or keys is None:
+        return None
+    return Provider(issuer, audience, keys, settings.idp_user_claim, settings.idp_unit_claim)
 
 
 def make_house(settings: Settings, clock: Callable[[], datetime] | None = None) -> House:

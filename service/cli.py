@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from service.client_cli import FIRST_CLIENT, client
 from service.exchange_cli import exchange
 from service.settings import BadSettings, Settings
 
@@ -61,6 +62,8 @@ def _in_words(problem: Exception) -> str | None:
 def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
     """Run the web service."""
     settings = Settings.from_env()
+    if settings.auth == "smart" and settings.public_url is None and not _is_loopback(host):
+        raise click.ClickException(f"set SLUSS_PUBLIC_URL: on {host} clients must know for whom they sign")
     if settings.auth == "off" and not _is_loopback(host):
         raise click.ClickException(f"SLUSS_AUTH=off is refused on {host}: only a loopback address such as 127.0.0.1")
     if workers > 1:
@@ -80,6 +83,8 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
     store = open_store(settings)
     with contextlib.suppress(StoreUnavailable):  # the web process asks again when it answers
         check_in_use(pack, store)
+        if settings.auth == "smart" and not store.clients.listed():
+            click.echo(f"Nobody is registered yet, so everybody is refused. {FIRST_CLIENT}", err=True)
     store.close()
     worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
     try:
@@ -136,6 +141,7 @@ def worker() -> None:
 
     def timers() -> None:
         run_timers(house, house.now())
+        house.store.clients.forget(house.now())
 
     collector = external_server(settings, house)
     run_worker(
@@ -152,6 +158,7 @@ def worker() -> None:
 
 
 main.add_command(exchange)
+main.add_command(client)
 
 
 @main.group()

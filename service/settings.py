@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 
 DEFAULT_CANONICAL_BASE = "https://sluss.example/fhir"
 
+USER_CLAIM = "employeeHsaId"
+UNIT_CLAIM = "healthCareUnitHsaId"
+"""As Inera's identity provider names the person and the care unit of the assignment."""
+
 
 class BadSettings(Exception):  # noqa: N818  what is wrong is the settings
     """One line per bad setting: its name and what it takes."""
@@ -45,6 +49,24 @@ class Settings:
     """Inner networks that their endpoints may lie in, as CIDR."""
     subscription_ca: Path | None = None
     """Certificates (PEM) that endpoints' may be signed by; None: those that the machine trusts."""
+    keys_ca: Path | None = None
+    """The same for the addresses at which clients and the identity provider publish their keys."""
+    idp_issuer: str | None = None
+    """`iss` of the identity provider whose sign-ins count; None: there is none."""
+    idp_jwks: str | None = None
+    """Its keys: an https URL, or a file."""
+    idp_audience: str | None = None
+    """What its tokens must have in `aud`."""
+    idp_user_claim: str = USER_CLAIM
+    """Where they say who the person is."""
+    idp_unit_claim: str = UNIT_CLAIM
+    """Where they say which care unit the person works for."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) of the proxies whose headers are believed."""
+    client_subject_header: str | None = None
+    """The header in which they pass on the subject of a client's certificate; None: nobody is known by one."""
+    metrics_token: str | None = field(default=None, repr=False)
+    """The secret with which `/metrics` and `/health/ready` may be asked; None: only by administrators."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -62,10 +84,19 @@ class Settings:
             auth=_auth(env, problems),
             log_level=_log_level(env, problems),
             collect_seconds=_collect_seconds(env, problems),
-            wake_token=_wake_token(env, problems),
+            wake_token=_secret(env, "SLUSS_WAKE_TOKEN", problems),
             subscription_hosts=_hosts(env, problems),
-            subscription_networks=_networks(env, problems),
-            subscription_ca=_certificates(env, problems),
+            subscription_networks=_networks(env, "SLUSS_SUBSCRIPTION_NETWORKS", problems),
+            subscription_ca=_certificates(env, "SLUSS_SUBSCRIPTION_CA", problems),
+            keys_ca=_certificates(env, "SLUSS_KEYS_CA", problems),
+            idp_issuer=env.get("SLUSS_IDP_ISSUER") or None,
+            idp_jwks=_idp_jwks(env, problems),
+            idp_audience=env.get("SLUSS_IDP_AUDIENCE") or None,
+            idp_user_claim=env.get("SLUSS_IDP_USER_CLAIM") or USER_CLAIM,
+            idp_unit_claim=env.get("SLUSS_IDP_UNIT_CLAIM") or UNIT_CLAIM,
+            trusted_proxies=_networks(env, "SLUSS_TRUSTED_PROXIES", problems),
+            client_subject_header=_subject_header(env, problems),
+            metrics_token=_secret(env, "SLUSS_METRICS_TOKEN", problems),
         )
         if problems:
             raise BadSettings(problems)
@@ -123,10 +154,27 @@ def _log_level(env: Mapping[str, str], problems: list[str]) -> str:
     return value
 
 
-def _wake_token(env: Mapping[str, str], problems: list[str]) -> str | None:
-    value = env.get("SLUSS_WAKE_TOKEN") or None
+def _secret(env: Mapping[str, str], name: str, problems: list[str]) -> str | None:
+    value = env.get(name) or None
     if value is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{32,200}", value):
-        problems.append("SLUSS_WAKE_TOKEN takes 32 to 200 letters, digits and . _ ~ + / = -")
+        problems.append(f"{name} takes 32 to 200 letters, digits and . _ ~ + / = -")
+    return value
+
+
+def _idp_jwks(env: Mapping[str, str], problems: list[str]) -> str | None:
+    given = [name for name in ("SLUSS_IDP_ISSUER", "SLUSS_IDP_JWKS", "SLUSS_IDP_AUDIENCE") if env.get(name)]
+    if len(given) in (1, 2):
+        problems.append(f"{given[0]} takes effect with the other two of SLUSS_IDP_ISSUER, _JWKS and _AUDIENCE only")
+    value = env.get("SLUSS_IDP_JWKS") or None
+    if value and not re.fullmatch(r"https://[^\s/?#@]+(/[^\s#]*)?", value) and not Path(value).is_file():
+        problems.append("SLUSS_IDP_JWKS takes an https URL, or the path of a file")
+    return value
+
+
+def _subject_header(env: Mapping[str, str], problems: list[str]) -> str | None:
+    value = env.get("SLUSS_CLIENT_SUBJECT_HEADER") or None
+    if value and (not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,60}", value) or not _listed(env, "SLUSS_TRUSTED_PROXIES")):
+        problems.append("SLUSS_CLIENT_SUBJECT_HEADER takes a header's name, together with SLUSS_TRUSTED_PROXIES")
     return value
 
 
@@ -137,20 +185,20 @@ def _hosts(env: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
     return hosts
 
 
-def _networks(env: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
-    networks = _listed(env, "SLUSS_SUBSCRIPTION_NETWORKS")
+def _networks(env: Mapping[str, str], name: str, problems: list[str]) -> tuple[str, ...]:
+    networks = _listed(env, name)
     try:
         for network in networks:
             ip_network(network)
     except ValueError:
-        problems.append("SLUSS_SUBSCRIPTION_NETWORKS takes networks separated by commas: 10.20.0.0/16")
+        problems.append(f"{name} takes networks separated by commas: 10.20.0.0/16")
     return networks
 
 
-def _certificates(env: Mapping[str, str], problems: list[str]) -> Path | None:
-    value = env.get("SLUSS_SUBSCRIPTION_CA")
+def _certificates(env: Mapping[str, str], name: str, problems: list[str]) -> Path | None:
+    value = env.get(name)
     if value and not Path(value).is_file():
-        problems.append("SLUSS_SUBSCRIPTION_CA takes the path of a file of certificates (PEM)")
+        problems.append(f"{name} takes the path of a file of certificates (PEM)")
     return Path(value) if value else None
 
 

@@ -11,6 +11,7 @@ from service.store import migrate, statements
 from service.store.audit import Audit
 from service.store.audit_records import Acting
 from service.store.change import Change
+from service.store.clients import Clients
 from service.store.connections import READER, WRITER, Connections
 from service.store.subscriptions import Subscriptions
 from service.store.view import View
@@ -30,6 +31,7 @@ class Store:
         self._writers = Connections(self.url, WRITER, pool_size, wait)
         self._readers = Connections(self.url, READER, pool_size, wait)
         self.subscriptions = Subscriptions(self._writers, self._readers)
+        self.clients = Clients(self._writers, self._readers)
         self.audit = Audit(self.url, pool_size, wait)
         self.acting: Acting | None = None
 

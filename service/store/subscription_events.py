@@ -96,6 +96,12 @@ UPDATE subscription SET status = 'off', version = version + 1, last_updated = sl
  WHERE deleted_at IS NULL AND status <> 'off' AND ends_at <= %(now)s
 """
 
+_END_OF_CLIENTS: LiteralString = """
+UPDATE subscription s SET status = 'off', version = version + 1, last_updated = sluss_stamp(), reason = %(reason)s
+  FROM client c
+ WHERE c.id = s.client AND c.disabled_at IS NOT NULL AND s.deleted_at IS NULL AND s.status <> 'off'
+"""
+
 _ABANDON: LiteralString = """
 UPDATE subscription SET status = 'off', version = version + 1, last_updated = sluss_stamp()
  WHERE deleted_at IS NULL AND status = 'error' AND last_updated < %(before)s
@@ -165,9 +171,10 @@ class SubscriptionEvents:
             return [id_ for (id_,) in connection.execute(_DUE, {"now": now})]
 
     def end(self, now: datetime) -> None:
-        """Turns off what has come to the end that its maker set."""
+        """Turns off what has come to the end that its maker set, and what a client made that is disabled now."""
         with self._connections.connection() as connection:
             connection.execute(_END, {"now": now, "reason": "its end has passed"})
+            connection.execute(_END_OF_CLIENTS, {"reason": "its client is disabled"})
 
     def forget(self, now: datetime, keep: timedelta) -> None:
         """Turns off what was left in error for as long as events are kept, and forgets older events that were taken or

@@ -16,6 +16,7 @@ class Owner:
     role: str
     organisation: str | None = None
     team: str | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class SubscriptionRow:
     role: str
     organisation: str | None
     team: str | None
+    client: str | None
+    """Id of the registered client that has made it; None without authentication."""
     base: str
     """The FHIR base that its maker sees; notifications name resources below it."""
     since: datetime
@@ -57,7 +60,7 @@ class SubscriptionRow:
     @property
     def owner(self) -> Owner:
         """Who has made it."""
-        return Owner(self.role, self.organisation, self.team)
+        return Owner(self.role, self.organisation, self.team, self.client)
 
     @property
     def sent(self) -> Json:

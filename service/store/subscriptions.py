@@ -11,19 +11,21 @@ from service.store.connections import Connections, Row
 from service.store.subscription_records import Event, NewSubscription, Owner, SubscriptionFigures, SubscriptionRow
 
 ROW: LiteralString = (
-    "id, version, last_updated, status, topic, content, role, organisation, team, base, since, heartbeat, ends_at,"
-    " events, acknowledged, attempts, next_attempt_at, failing_since, reason, sent_at, deleted_at"
+    "id, version, last_updated, status, topic, content, role, organisation, team, client, base, since, heartbeat,"
+    " ends_at, events, acknowledged, attempts, next_attempt_at, failing_since, reason, sent_at, deleted_at"
 )
 """The columns of a `SubscriptionRow`, in order."""
 
 _OWNED: LiteralString = """
 role = %(role)s AND organisation IS NOT DISTINCT FROM %(organisation)s AND team IS NOT DISTINCT FROM %(team)s
+AND client IS NOT DISTINCT FROM %(client)s
 """
 
 _CREATE: LiteralString = f"""
 WITH taken AS MATERIALIZED (SELECT sluss_stamp() AS stamp)
-INSERT INTO subscription (id, last_updated, since, topic, content, role, organisation, team, base, heartbeat, ends_at)
-SELECT %(id)s, stamp, stamp, %(topic)s, %(content)s, %(role)s, %(organisation)s, %(team)s, %(base)s,
+INSERT INTO subscription (id, last_updated, since, topic, content, role, organisation, team, client, base, heartbeat,
+                          ends_at)
+SELECT %(id)s, stamp, stamp, %(topic)s, %(content)s, %(role)s, %(organisation)s, %(team)s, %(client)s, %(base)s,
        %(heartbeat)s, %(ends_at)s
   FROM taken
  WHERE (SELECT count(*) FROM subscription WHERE deleted_at IS NULL AND {_OWNED}) < %(most)s
@@ -137,7 +139,7 @@ class Subscriptions:
 
 
 def _owner(owner: Owner) -> dict[str, str | None]:
-    return {"role": owner.role, "organisation": owner.organisation, "team": owner.team}
+    return {"role": owner.role, "organisation": owner.organisation, "team": owner.team, "client": owner.client}
 
 
 def _first(rows: list[Row]) -> SubscriptionRow | None:

@@ -29,10 +29,10 @@ from service.web.scope_checks import check_entries
 
 blueprint = Blueprint("bundles", __name__, url_prefix="/fhir")
 
-_SEARCHED_REFERENCE = re.compile(rb'"[A-Z][A-Za-z]+(?:\?|\\u003[fF])')
 MOST_SEARCHED = 50
 """Different conditional references in one transaction."""
 
+_SEARCHED_REFERENCE = re.compile(rb'"[A-Z][A-Za-z]+(?:\?|\\u003[fF])')
 """A conditional reference, as it stands in a body; an escaped question mark as well."""
 
 
@@ -43,6 +43,8 @@ def bundle() -> Response:
     if ENTRY in request.environ:
         raise Refusal(Kind.NOT_SUPPORTED, [_NESTED])
     body = read_resource("Bundle")
+    if body.resource.get("type") != "batch":  # whose entries are looked at one by one
+        check_entries(caller(), ((entry, path_of(entry)) for entry in entries(body.resource)))
     if _is_new_referral(body.resource):
         return _referral(body)
     asked = entries(body.resource)
@@ -71,10 +73,10 @@ def _is_new_referral(sent: Json) -> bool:
 def _referral(body: Body) -> Response:
     """A Bundle that is one referral and nothing else."""
     if _SEARCHED_REFERENCE.search(request.environ["sluss.raw"]):
+        _check_searched(body.resource)
         body = Body(_found(body.resource), body.issues)
     given, made = take_bundle(body)
     answer = replies.fhir(dump(transaction_response(made)), 200, replies.verdict_headers(given))
-        _check_searched(body.resource)
     answer.stored = given.service_request
     return answer
 
@@ -131,10 +133,10 @@ def _transaction(body: Body, asked: Sequence[Entry], apart: Sequence[Entry]) -> 
     errors = [issue for issue in body.issues if is_error(issue)]
     if errors:
         raise Refusal(Kind.UNREADABLE, errors)
+    _check_searched(body.resource)
     answers: dict[int, str] = {}
     receipts: list[Receipt] = []
 
-    _check_searched(body.resource)
     def take(known: dict[str, str]) -> None:
         given, made = _taken(body.resource, positions)
         receipts.append(given)
@@ -192,7 +194,7 @@ def _found(resource: Json) -> Json:
         "entry": [
             {
                 **entry,
-                "resource": with_real_references(view, caller(), entry["resource"], f"Bundle.entry[{i}].resource"),
+                "resource": with_real_references(found, entry["resource"], f"Bundle.entry[{i}].resource"),
             }
             if isinstance(entry.get("resource"), dict)
             else entry
@@ -201,9 +203,6 @@ def _found(resource: Json) -> Json:
     }
 
 
-def _targets(asked: Sequence[Entry]) -> list[Reference]:
-    """What is changed. Raises Refusal where two entries change the same."""
-    found: dict[Reference, int] = {}
 def _check_searched(resource: Json) -> None:
     """Each conditional reference is a search. Raises Refusal for more of them than anybody needs."""
     literals = {text(reference, "reference") or "" for _, reference in references(resource)}
@@ -211,6 +210,9 @@ def _check_searched(resource: Json) -> None:
         raise Refusal(Kind.TOO_LARGE, [_TOO_MANY_SEARCHED])
 
 
+def _targets(asked: Sequence[Entry]) -> list[Reference]:
+    """What is changed. Raises Refusal where two entries change the same."""
+    found: dict[Reference, int] = {}
     for entry in asked:
         if entry.method not in ("PUT", "PATCH"):
             continue
@@ -314,9 +316,6 @@ _NO_BATCH = error(
 )
 
 
-def _twice(entry: Entry, first: int) -> Issue:
-    return error(
-        IssueCode.INVALID,
 _TOO_MANY_SEARCHED = error(
     IssueCode.TOO_COSTLY,
     "Bundle.entry",
@@ -325,6 +324,9 @@ _TOO_MANY_SEARCHED = error(
 )
 
 
+def _twice(entry: Entry, first: int) -> Issue:
+    return error(
+        IssueCode.INVALID,
         f"Bundle.entry[{entry.position}].request.url",
         "Två poster ändrar samma resurs.",
         f"this entry changes the same resource as Bundle.entry[{first}]",

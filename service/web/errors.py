@@ -16,6 +16,7 @@ from service.store.records import StaleVersion, StoreUnavailable
 from service.web.addresses import methods_of
 from service.web.identity import NotAuthenticated
 from service.web.requests_in import HOOKS, PATCHES, WAKE, WRITING, as_far_as_readable, base_url, house
+from service.web.scope_checks import InsufficientScope
 
 STATUS: Mapping[Kind, int] = {
     Kind.UNREADABLE: 400,
@@ -46,6 +47,7 @@ def register(app: Flask) -> None:
     """Let every error become an answer of this table."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(NotAuthenticated, _not_authenticated)
+    app.register_error_handler(InsufficientScope, _insufficient_scope)
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(StaleVersion, _overtaken)
     app.register_error_handler(HTTPException, _http)
@@ -69,6 +71,11 @@ def _not_authenticated(problem: NotAuthenticated) -> Response:
     )
     challenge = 'Bearer realm="sluss"' + (', error="invalid_token"' if problem.with_token else "")
     return _told(401, [issue], {"WWW-Authenticate": challenge})
+
+
+def _insufficient_scope(problem: InsufficientScope) -> Response:
+    challenge = f'Bearer realm="sluss", error="insufficient_scope", scope="{problem.scope}"'
+    return outcome(403, problem.issues, {"WWW-Authenticate": challenge})
 
 
 def _unavailable(_: StoreUnavailable) -> Response:

@@ -31,6 +31,12 @@ MOST_ENTRIES = 200
 WAKE = "/exchange/wake"
 """Where the external server says that something has changed there."""
 
+TOKEN = "/auth/token"  # noqa: S105 - an address
+"""Where registered clients get their tokens."""
+
+SMART_CONFIGURATION = "/fhir/.well-known/smart-configuration"
+"""Where they find that address. https://hl7.org/fhir/smart-app-launch/conformance.html"""
+
 HOOKS = "/cds-services"
 """Where CDS Hooks has its services."""
 
@@ -104,9 +110,10 @@ def seen(letter: str | None = None) -> Seen:
 
 def check_media() -> None:
     """JSON only: 415 for another body, 406 for an Accept (or `_format`) that allows no JSON. A method or address that
-    does not exist is told first. Nobody reads what wakes the collector, so that may come as anything.
+    does not exist is told first. Nobody reads what wakes the collector, so that may come as anything; OAuth has its
+    own rules.
     """
-    if request.routing_exception is not None or request.path.startswith(WAKE):
+    if request.routing_exception is not None or request.path.startswith((WAKE, TOKEN, SMART_CONFIGURATION)):
         return
     searches = request.path.rstrip("/").endswith("/_search")
     nothing_sent = request.content_length == 0 or (searches and not request.content_type)

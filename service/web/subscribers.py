@@ -24,7 +24,10 @@ def owner() -> Owner:
     """Who calls, as a Subscription is kept."""
     calling = caller()
     return Owner(
-        str(calling.role), ",".join(sorted(calling.organisations)) or None, ",".join(sorted(calling.teams)) or None
+        str(calling.role),
+        ",".join(sorted(calling.organisations)) or None,
+        ",".join(sorted(calling.teams)) or None,
+        calling.client,
     )
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from service.store.records import ExchangeFigures, ServerRow, StoreUnavailable
-from service.web import replies, subscriptions
+from service.web import replies, subscriptions, tokens
 from service.web.capability import capability_statement
 from service.web.measuring import exposition
 from service.web.requests_in import base_url, house
@@ -23,6 +23,8 @@ LATE_SECONDS = 300
 def metadata() -> Response:
     """The CapabilityStatement; Subscriptions are in it where somebody may be told."""
     statement = capability_statement(house().canonical, base_url())
+    if current_app.config["AUTH"] != "off":
+        statement["rest"][0]["security"] = tokens.security()
     if subscriptions.endpoints().hosts:
         statement["rest"][0]["resource"].append(subscriptions.described(house().canonical))
     return replies.fhir(dump(statement))

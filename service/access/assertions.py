@@ -1,0 +1,72 @@
+"""What a client's signed assertion must say, and an identity provider's token. Pure.
+
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html, https://www.rfc-editor.org/rfc/rfc7523
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from fhir_mappings.records import Json
+
+LEEWAY = timedelta(seconds=10)
+"""How far the clocks may be apart."""
+LONGEST = timedelta(minutes=5)
+"""How far ahead an assertion may end."""
+_LONGEST_ID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """An assertion that is good, but perhaps used before."""
+
+    jti: str
+    until: datetime
+    """After this instant nobody can use it."""
+
+
+def check_assertion(claims: Json, client_id: str, audiences: Collection[str], now: datetime) -> Assertion | str:
+    """The assertion of a client; in English why it is refused. `audiences` are our names, of which it says one."""
+    if claims.get("iss") != client_id or claims.get("sub") != client_id:
+        return "iss and sub must both be the client's id"
+    named = claims.get("aud")
+    if (named[0] if isinstance(named, list) and len(named) == 1 else named) not in audiences:
+        return f"aud must be {' or '.join(audiences)}, and nothing else"
+    jti, end = claims.get("jti"), _moment(claims.get("exp"))
+    if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_ID:
+        return f"jti is required, of at most {_LONGEST_ID} characters"
+    if end is None or end > now + LONGEST + LEEWAY:
+        return "exp is required, at most five minutes ahead"
+    return _untimely(claims, end, now) or Assertion(jti, end + LEEWAY)
+
+
+def check_identity(claims: Json, issuer: str, audience: str, now: datetime) -> str | None:
+    """In English why an identity provider's token is refused; None for one that is good."""
+    if claims.get("iss") != issuer:
+        return "iss is another issuer"
+    named = claims.get("aud")
+    if audience not in (named if isinstance(named, list) else [named]):
+        return "aud is another audience"
+    end = _moment(claims.get("exp"))
+    return "exp is required" if end is None else _untimely(claims, end, now)
+
+
+def _untimely(claims: Json, end: datetime, now: datetime) -> str | None:
+    if end <= now - LEEWAY:
+        return "it has expired"
+    for name in ("nbf", "iat"):
+        begin = _moment(claims.get(name))
+        if claims.get(name) is not None and (begin is None or begin > now + LEEWAY):
+            return f"{name} is still to come"
+    return None
+
+
+def _moment(value: object) -> datetime | None:
+    """A NumericDate; None for what is none. https://www.rfc-editor.org/rfc/rfc7519#section-2"""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    try:
+        return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
