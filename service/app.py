@@ -45,6 +45,7 @@ from service.web import (
 from service.web.addresses import check_declared
 from service.web.identity import identify
 from service.web.proxies import networks_of
+from service.web.reasons import check_reason
 from service.web.requests_in import MOST_BYTES, check_address, check_media
 
 log = structlog.get_logger("sluss")
@@ -80,7 +81,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     errors.register(app)
     if settings.auth == "off":
         app.before_request(_only_loopback)
-    for check in (check_address, identify, check_declared, check_media):
+    for check in (check_address, identify, check_declared, check_media, check_reason):
         app.before_request(check)
     app.before_request(_Directory(home))
     for room in (

@@ -73,7 +73,7 @@ _WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def read_caller(header: str | None) -> Caller | Issue:
     """The caller that the header names; without it the administrator. An Issue when it cannot be read.
 
-    Forms: `referrer {HSA-id}`, `therapist {team id}`, `platform`, `administrator`.
+    Forms: `referrer {HSA-id}`, `therapist {team id}`, `platform` (of all units), `platform {HSA-id}`, `administrator`.
     """
     if header is None:
         return ADMINISTRATOR
@@ -82,13 +82,13 @@ def read_caller(header: str | None) -> Caller | Issue:
             return referrer_of(HsaId(hsa_id.upper()))
         case ["therapist", team] if _WORD.fullmatch(team):
             return therapist_of(team)
-        case ["platform"]:
-            return Caller(Role.PLATFORM)
+        case ["platform", *units] if len(units) < 2 and all(map(_WORD.fullmatch, units)):
+            return Caller(Role.PLATFORM, organisations=frozenset(HsaId(unit.upper()) for unit in units))
         case ["administrator"]:
             return ADMINISTRATOR
     return error(
         IssueCode.SECURITY,
         f"http.{HEADER}",
         "Huvudet Sluss-Caller kan inte läsas.",
-        "Sluss-Caller takes: referrer <HSA-id> | therapist <team id> | platform | administrator",
+        "Sluss-Caller takes: referrer <HSA-id> | therapist <team id> | platform [<HSA-id>] | administrator",
     )

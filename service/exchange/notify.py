@@ -150,4 +150,5 @@ def _subscriber(row: SubscriptionRow) -> Caller:
         Role(row.role),
         organisations=frozenset(map(HsaId, (row.organisation or "").split(",") if row.organisation else ())),
         teams=frozenset((row.team or "").split(",") if row.team else ()),
+        reason="given when the Subscription was made",
     )

@@ -14,7 +14,7 @@ from fhir_mappings.elements import text
 from fhir_mappings.issues import IssueCode, error
 from fhir_mappings.records import Json, Reference
 from service.referral.intake import Lookup, Part, Reading, Submission, Unreadable, read_parts
-from service.referral.refusal import Kind, Refusal
+from service.referral.refusal import Kind, Refusal, forbidden
 from service.store.query import MAX_COUNT, SearchQuery, parse_query
 from service.store.records import Stored
 from service.store.seen import Seen
@@ -26,6 +26,11 @@ def the_one_match(seen: Seen, type_: str, condition: str, expression: str = HEAD
     """The one resource that matches the search `condition` among what can be seen, None when none does. Raises Refusal
     when several do (stale), or the condition is no search (unreadable); `expression` says where it stands.
     """
+    if seen.sight.allowed is not None and type_ not in seen.sight.allowed:
+        raise forbidden(
+            "Inloggningen ger inte rätt att söka, så villkoret kan inte prövas.",
+            f"a condition is a search: the token needs the scope system/{type_}.s",
+        )
     own = seen.search(_query(type_, condition, expression)).matches
     if len(own) > 1:
         raise Refusal(

@@ -40,6 +40,14 @@ def forbidden(text: str, diagnostics: str) -> Refusal:
     return Refusal(Kind.FORBIDDEN, [error(IssueCode.FORBIDDEN, None, text, diagnostics)])
 
 
+def needs_reason() -> Refusal:
+    """An administrator asks for clinical content and does not say why; the same whether or not it is there."""
+    return forbidden(
+        "En administratör anger varför vårduppgifter behövs, i huvudet Sluss-Reason.",
+        "an administrator needs a reason for clinical content: the header Sluss-Reason, which is recorded",
+    )
+
+
 def not_found(type_: str, id_: str) -> Refusal:
     """There is no such resource, or the caller may not know of it."""
     return Refusal(

@@ -37,6 +37,11 @@ class Sight:
         """True when nothing is kept back."""
         return self.every_referral and not self.replies_only and self.within is None and self.allowed is None
 
+    @property
+    def sees_referrals(self) -> bool:
+        """True when there may be a referral to see."""
+        return self.every_referral or bool(self.organisations or self.teams)
+
     def covers(self, organisation: str, team: str, involved: Iterable[str] = ()) -> bool:
         """True for a referral that `organisation` has sent and `team` has; the teams `involved` own a Task in it."""
         if self.within not in (None, organisation):

@@ -8,6 +8,7 @@ from fhir_mappings.elements import child, children, codings, text
 from fhir_mappings.records import Json
 from fhir_mappings.terminology import HSA_SYSTEMS, Canonical, Systems
 from service.access.caller import Caller, Role
+from service.access.seeing import sight_of
 from service.packs.model import Pack
 from service.store.subscription_records import Changed
 
@@ -40,16 +41,17 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Teams:
-    """Which team an owner is or belongs to."""
+    """Which team an owner is or belongs to, and which one coordinates."""
 
     by_owner: Mapping[str, str]
+    coordination: str
 
     @classmethod
     def of(cls, pack: Pack) -> "Teams":
         """The teams of a pack, and the therapists' roles in them."""
         teams = {f"HealthcareService/{team}": team for team in pack.teams}
         roles = {f"PractitionerRole/{role}": team.id for team in pack.teams.values() for role in team.roles}
-        return cls(teams | roles)
+        return cls(teams | roles, pack.coordination)
 
     def owning(self, task: Json | None) -> str | None:
         """The team that has a Task."""
@@ -73,9 +75,20 @@ def is_event(topic: Topic, filters: Filters, subscriber: Caller, changed: Change
     defined = DEFINITIONS[topic]
     if changed.type != defined.focus or not defined.happened(changed):
         return False
+    if not _may_see(subscriber, changed, teams):
+        return False
     if subscriber.role is not Role.ADMINISTRATOR and not defined.concerns(subscriber, changed, teams):
         return False
     return all(not defined.filters[name](changed).isdisjoint(values) for name, values in filters)
+
+
+def _may_see(subscriber: Caller, changed: Changed, teams: Teams) -> bool:
+    """By the table of who sees what. A team that a Task was just taken from saw it until then."""
+    sight = sight_of(subscriber, teams.coordination)
+    if changed.organisation is None:
+        return sight.every_referral or not sight.organisations.isdisjoint(_units(changed.content))
+    owners = {teams.owning(changed.content), teams.owning(changed.before)} - {None}
+    return sight.covers(changed.organisation, changed.team or "", map(str, owners))
 
 
 def _referral_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:  # noqa: ARG001 - one signature
@@ -96,9 +109,10 @@ def _task_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:
 
 
 def _reply_concerns(subscriber: Caller, changed: Changed, teams: Teams) -> bool:  # noqa: ARG001 - one signature
-    if subscriber.role is Role.REFERRER:
-        return not subscriber.organisations.isdisjoint(_units(changed.content))
-    return subscriber.role is Role.PLATFORM or (subscriber.role is Role.THERAPIST and changed.team in subscriber.teams)
+    if subscriber.role in (Role.REFERRER, Role.PLATFORM):
+        every = subscriber.role is Role.PLATFORM and not subscriber.organisations
+        return every or not subscriber.organisations.isdisjoint(_units(changed.content))
+    return subscriber.role is Role.THERAPIST and changed.team in subscriber.teams
 
 
 def _is_received(changed: Changed) -> bool:

@@ -12,13 +12,14 @@ from fhir_mappings.issues import IssueCode, error, is_error
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from fhir_mappings.terminology import Canonical
-from service.referral.refusal import Kind, Refusal, forbidden, invalid
+from service.access.seeing import lacks_reason
+from service.referral.refusal import Kind, Refusal, forbidden, invalid, needs_reason
 from service.store.subscription_records import NewSubscription
 from service.subscriptions.endpoints import Endpoints
 from service.subscriptions.reading import GUIDE, Wanted, read_subscription
 from service.subscriptions.topics import DEFINITIONS, Topic, canonical_url, topic_of
 from service.web import subscription_queries
-from service.web.requests_in import Body, base_url, caller, house, if_match, read_resource
+from service.web.requests_in import Body, base_url, caller, house, if_match, read_resource, sight
 from service.web.subscribers import MASK, answer, own, owner
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/fhir/Subscription")
@@ -156,6 +157,10 @@ def _authorise(criteria: str) -> None:
     topic, role = topic_of(criteria, house().canonical), caller().role
     if topic is not None and role not in DEFINITIONS[topic].told:
         raise forbidden("Den här rollen får inte prenumerera på ämnet.", f"{role} may not subscribe to {topic}")
+    if lacks_reason(caller()):
+        raise needs_reason()
+    if not sight().sees_referrals:
+        raise forbidden("Du ser inga remisser att prenumerera på.", "this caller acts for no unit and no team")
 
 
 # ---------------------------------------------------------------- what is asked for

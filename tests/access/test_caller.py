@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_mappings.issues import Issue, IssueCode
+from fhir_mappings.records import HsaId
 from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role, read_caller, referrer_of, therapist_of
 
 
@@ -16,6 +17,7 @@ from service.access.caller import ADMINISTRATOR, SLUSS, Caller, Role, read_calle
         ("therapist gavle", therapist_of("gavle")),
         ("therapist   norra-halsingland ", therapist_of("norra-halsingland")),
         ("platform", Caller(Role.PLATFORM)),
+        ("platform SE2321000198-EX01", Caller(Role.PLATFORM, frozenset({HsaId("SE2321000198-EX01")}))),
         ("administrator", ADMINISTRATOR),
         (None, ADMINISTRATOR),
     ],
@@ -31,7 +33,7 @@ def test_the_header_names_the_caller(header: str | None, caller: Caller) -> None
         "sluss",
         "referrer",
         "therapist",
-        "platform gavle",
+        "platform SE2321000198-EX01 SE2321000198-EX02",
         "administrator x",
         "Therapist gavle",
         "referrer SE23 EX01",

@@ -212,7 +212,7 @@ def test_pretty_is_the_same_answer_in_lines(sluss: Sluss) -> None:
 def test_more_includes_than_a_page_shows_are_told(sluss: Sluss, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         sluss.refer(f"R-{number}")
-    for module in ("includes", "view"):
+    for module in ("includes", "seen"):
         monkeypatch.setattr(f"service.store.{module}.MAX_INCLUDES", 2)
     answer = content(sluss.get("/fhir/Patient?_revinclude=Task:patient"))
     assert validate(answer) == []
@@ -224,7 +224,7 @@ def test_more_includes_than_a_page_shows_are_told(sluss: Sluss, monkeypatch: pyt
 def test_a_search_that_takes_too_long_is_told_as_that(sluss: Sluss, monkeypatch: pytest.MonkeyPatch) -> None:
     sluss.refer()
     # One that waits instead of finding; the reader's own limit ends it.
-    monkeypatch.setattr("service.store.view.SETTLED_UNTIL", "SELECT pg_sleep(60)")
+    monkeypatch.setattr("service.store.seen.SETTLED_UNTIL", "SELECT pg_sleep(60)")
     monkeypatch.setitem(connections._LIMITS, connections.READER, ("SET statement_timeout = '50ms'",))
     house = sluss.app.extensions["sluss"]
     fresh = Sluss(create_app(Settings(), replace(house, store=Store(house.store.url))))

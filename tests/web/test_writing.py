@@ -14,6 +14,8 @@ Rows = Callable[[], dict[str, int]]
 GAVLE = "therapist gavle"
 REFERRER = f"referrer {UNIT}"
 STRANGER = "referrer SE2321000198-EX02"
+ONLY_SEES = "platform"
+"""Sees the referrals whose replies it fetches, and changes none."""
 
 MAY_BE_MADE = {"ServiceRequest", "Task", "Communication", "Observation", "QuestionnaireResponse"}
 MAY_BE_CHANGED = {"ServiceRequest", "Task", "Observation", "QuestionnaireResponse"}
@@ -131,8 +133,10 @@ def test_stale_goes_before_who(sluss: Sluss) -> None:
     told = sluss.refer()
     for kind, sent in (("ServiceRequest", told["order"]), ("Task", told["task"])):
         place = f"/fhir/{kind}/{sent['id']}"
-        assert sluss.acting(STRANGER).put(place, sent, {"If-Match": 'W/"7"'}).status_code == 412
-        assert sluss.acting(STRANGER).put(place, sent).status_code == 403
+        assert sluss.acting(ONLY_SEES).put(place, sent, {"If-Match": 'W/"7"'}).status_code == 412
+        assert sluss.acting(ONLY_SEES).put(place, sent).status_code == 403
+        for condition in ({"If-Match": 'W/"7"'}, {}):
+            assert sluss.acting(STRANGER).put(place, sent, condition).status_code == 404
 
 
 def test_stale_and_who_go_before_what_also_in_a_bundle(sluss: Sluss) -> None:
@@ -141,10 +145,11 @@ def test_stale_and_who_go_before_what_also_in_a_bundle(sluss: Sluss) -> None:
     odd: Json = {"resource": {"resourceType": "Encounter"}, "request": {"method": "POST", "url": "Encounter"}}
     odd["resource"] |= {"status": "planned", "class": {"code": "AMB"}}
     sent: Json = {"resourceType": "Bundle", "type": "transaction", "entry": [entry, odd]}
-    assert sluss.acting(STRANGER).post("/fhir", sent).status_code == 403
+    assert sluss.acting(ONLY_SEES).post("/fhir", sent).status_code == 403
+    assert sluss.acting(STRANGER).post("/fhir", sent).status_code == 404
     assert sluss.post("/fhir", sent).status_code == 422
     entry["request"]["ifMatch"] = 'W/"7"'
-    assert sluss.acting(STRANGER).post("/fhir", sent).status_code == 412
+    assert sluss.acting(ONLY_SEES).post("/fhir", sent).status_code == 412
 
 
 def test_who_goes_before_what(sluss: Sluss) -> None:
@@ -152,7 +157,7 @@ def test_who_goes_before_what(sluss: Sluss) -> None:
     task, order = told["task"], told["order"]
     wrong_task = {**task, "status": "completed", "priority": "asap"}
     wrong_order = {**order, "identifier": [{"system": "https://ehr.example/referral", "value": "another"}]}
-    stranger = sluss.acting(STRANGER)
+    stranger = sluss.acting(ONLY_SEES)
     assert stranger.put(f"/fhir/Task/{task['id']}", wrong_task).status_code == 403
     assert stranger.put(f"/fhir/ServiceRequest/{order['id']}", wrong_order).status_code == 403
     assert sluss.acting(GAVLE).put(f"/fhir/Task/{task['id']}", wrong_task).status_code == 422

@@ -8,6 +8,7 @@ from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Assessment, Finding, HsaId, Json, Reference, Referral, Route, Team
 from service.access.caller import Caller
 from service.access.rights import may_refer
+from service.access.seeing import lacks_reason
 from service.packs.vocabulary import OpenReferral
 from service.referral.absences import as_absences
 from service.referral.case import Case
@@ -19,7 +20,7 @@ from service.referral.journey.judgement import open_task, raise_alert, stored_as
 from service.referral.journey.ratings import follow_ratings
 from service.referral.lookup import EVIDENCE
 from service.referral.parties import Parties, settle
-from service.referral.refusal import Kind, Refusal, forbidden
+from service.referral.refusal import Kind, Refusal, forbidden, needs_reason
 from service.referral.routing import choose_route
 from service.referral.sights import sight_for
 from service.store.change import Change
@@ -91,6 +92,8 @@ def receive(house: House, caller: Caller, submission: Submission) -> Receipt:
 
 def authorise(caller: Caller, unit: HsaId) -> None:
     """Only the referring organisation itself, or an administrator for it, sends its referrals. Raises Refusal."""
+    if lacks_reason(caller):
+        raise needs_reason()
     if not may_refer(caller, unit):
         raise forbidden(
             "Du får bara skicka remisser för din egen enhet.",
