@@ -78,6 +78,13 @@ class Store:
         with self._writers.connection() as connection, suppress(psycopg.errors.UniqueViolation):
             connection.execute(statements.WAKE, values)
 
+    def link_key(self, new: str) -> str:
+        """The key with which links are sealed, the same for every process; `new` becomes it when there is none."""
+        with self._writers.connection() as connection:
+            row = connection.execute(statements.LINK_KEY, {"new": new}).fetchone()
+        assert row is not None  # noqa: S101 - an upsert that changes nothing gives its row
+        return str(row[0])
+
     def view(self) -> View:
         """Reads outside any transaction."""
         return View(self._readers)

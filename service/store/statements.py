@@ -79,6 +79,12 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
 ]) WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = %(name)s AND status = 'todo')
 """
 
+LINK_KEY: LiteralString = """
+INSERT INTO link_key AS known (key) VALUES (%(new)s)
+ON CONFLICT (only_row) DO UPDATE SET key = known.key
+RETURNING key
+"""
+
 # Every one of these is answered from a partial index that holds only what is not in order, or from a few rows.
 EXCHANGE_FIGURES: LiteralString = """
 SELECT (SELECT count(*) FROM exchange WHERE dead_at IS NULL AND next_attempt_at IS NOT NULL),

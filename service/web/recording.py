@@ -99,6 +99,13 @@ def concerns(patient_key: str) -> None:
         acting.patients = tuple(dict.fromkeys((*acting.patients, patient_key)))
 
 
+def searched(parameters: str) -> None:
+    """The search is also for this, which its address does not show."""
+    acting: Acting | None = request.environ.get(ACTING)
+    if acting is not None:
+        acting.act = replace(acting.act, query=f"{parameters}&{acting.act.query or ''}"[:_LONGEST])
+
+
 def _event(acting: Acting, response: Response) -> AuditEvent:
     act, status = acting.act, response.status_code
     about: tuple[str, ...]

@@ -1,7 +1,5 @@
 """search-type, by GET and POST. https://hl7.org/fhir/R4/http.html#search"""
 
-from urllib.parse import urlencode
-
 from flask import Blueprint, Response, request
 
 from fhir_mappings.bundle import searchset
@@ -14,6 +12,7 @@ from service.store.includes import MAX_INCLUDES
 from service.store.query import parse_query
 from service.store.records import Page, Stored, TooCostly
 from service.web import replies
+from service.web.links import next_link, opened, self_link
 from service.web.pretty import indented
 from service.web.requests_in import base_url, check_format, is_strict, seen
 
@@ -33,7 +32,7 @@ def by_post(type_: str) -> Response:
 
 
 def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
-    query = parse_query(type_, parameters, strict=is_strict(), own_base=base_url())
+    query = parse_query(type_, opened(parameters), strict=is_strict(), own_base=base_url())
     issues = query if isinstance(query, list) else []
     pretty = dict(parameters).get("_pretty", "false")
     if pretty not in ("true", "false"):
@@ -63,9 +62,8 @@ def _bundle(query: SearchQuery, page: Page) -> str:
         told.append(_CUT)
     if told:
         entries.append(("", dump(to_operation_outcome(told)), "outcome"))
-    self_url = f"{here}?{urlencode(query.used)}" if query.used else here
-    next_url = f"{here}?{urlencode([*query.used, ('_page', page.next)])}" if page.next else None
-    return searchset(self_url, entries, page.total, next_url)
+    next_url = next_link(here, query.type, query.used, page.next) if page.next else None
+    return searchset(self_link(here, query.type, query.used), entries, page.total, next_url)
 
 
 def _shown(query: SearchQuery, stored: Stored, *, with_all: bool) -> str:
