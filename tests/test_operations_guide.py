@@ -92,9 +92,9 @@ def test_what_it_asks_for_shows_coordination_the_unreadable_referrals(gateway: G
         }
     )
     assert gateway.collect().set_aside == 1
-    (caller, path) = re.findall(r"curl -s -H 'Sluss-Caller: (.*?)' 'localhost:8080(.*?)'", GUIDE)[0]
+    (path,) = re.findall(r"""curl -s -H "Authorization: Bearer \$COORDINATION" 'localhost:8080(.*?)'""", GUIDE)
     client = create_app(Settings(), gateway.house).test_client()
-    answer = client.get(path, headers={"Sluss-Caller": caller})
+    answer = client.get(path, headers={"Sluss-Caller": "therapist samordning"})
     assert answer.status_code == 200
     assert answer.json is not None
     (task,) = [entry["resource"] for entry in answer.json["entry"]]
