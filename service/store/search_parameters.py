@@ -71,9 +71,12 @@ _IDENTIFIER = replace(_concept("identifier", shape=Shape.IDENTIFIER), indexed="i
 _ACTIVE = _code("active", _BOOLEAN)
 _PATIENT = (_reference("subject", None, "Patient"), _reference("patient", "subject", "Patient", rows="subject"))
 _ENCOUNTER = _reference("encounter", None, "Encounter")
+_INSTANTIATES_URI = _uri("instantiates-uri", "instantiatesUri")
 _PROTOCOL = (
-    _canonical("instantiates-canonical", "instantiatesCanonical", "PlanDefinition"),
-    _uri("instantiates-uri", "instantiatesUri"),
+    _canonical(
+        "instantiates-canonical", "instantiatesCanonical", "PlanDefinition", "Questionnaire", "OperationDefinition"
+    ),
+    _INSTANTIATES_URI,
 )
 _NAMES = (
     _string("name", "name.family", "name.given", "name.text", "name.prefix", "name.suffix"),
@@ -149,7 +152,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _reference("based-on", "basedOn", "ServiceRequest", "CarePlan"),
         _reference("replaces", None, "ServiceRequest"),
         _ENCOUNTER,
-        *_PROTOCOL,
+        _canonical("instantiates-canonical", "instantiatesCanonical", "PlanDefinition"),
+        _INSTANTIATES_URI,
         _date("authored", "authoredOn", main=True),
         _date("occurrence", "occurrenceDateTime", "occurrencePeriod"),
     ),

@@ -29,6 +29,7 @@ _AS = re.compile(r"\(([\w.]+) as (\w+)\)")
 _OF_TYPE = re.compile(r"\.where\(resolve\(\) is (\w+)\)")
 _COMMA = re.compile(r"(?<!\\),")
 _ESCAPED = re.compile(r"\\([,$|\\])")
+_OTHER_NAME = "extension of it"
 _SWEDISH = ZoneInfo("Europe/Stockholm")
 _BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 Span = tuple[datetime, datetime]
@@ -46,9 +47,16 @@ def elements(resource: Json, name: str) -> list[Any]:
     found: list[Any] = []
     for part in expression.split(" | "):
         wanted = _OF_TYPE.search(part)
-        each = _compiled(_OF_TYPE.sub("", part))(resource, {})
+        each = _compiled(_OF_TYPE.sub("", part))(_seen_whole(resource), {})
         found += [e for e in each if wanted is None or _is_of(e, wanted[1])]
     return found
+
+
+def _seen_whole(node: Any) -> Any:
+    """With extensions by another name: fhirpathpy leaves out of what it finds whatever has nothing else."""
+    if isinstance(node, dict):
+        return {_OTHER_NAME if name == "extension" else name: _seen_whole(value) for name, value in node.items()}
+    return [_seen_whole(item) for item in node] if isinstance(node, list) else node
 
 
 def _is_of(reference: Json, type_: str) -> bool:
@@ -116,7 +124,7 @@ def _string(element: Any, modifier: str, text: str, _: list[str]) -> bool:
 def _texts(element: Json) -> Any:
     """The texts of a HumanName or an Address; its codes and times are none."""
     for name, value in element.items():
-        if name not in ("use", "type", "period", "id", "extension"):
+        if name not in ("use", "type", "period", "id", _OTHER_NAME):
             yield from value if isinstance(value, list) else [value]
 
 
