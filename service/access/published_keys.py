@@ -1,13 +1,17 @@
 """Keys that clients and identity providers publish: fetched from the registered address, and from no other."""
 
+import contextlib
+import http.client
 import re
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import requests
 import structlog
 
 from service.access.keys import Header, KeySet, read_key_set
@@ -49,7 +53,7 @@ class PublishedKeys:
     """
 
     def __init__(self, certificates: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._verify: str | bool = str(certificates) if certificates else True
+        self._trusted = certificates
         self._clock = clock
         self._by_address: dict[str, _Known] = {}
         self._lock = threading.Lock()
@@ -74,7 +78,7 @@ class PublishedKeys:
         try:
             text, kept_for = self._asked(address)
             keys = read_key_set(text)
-        except (requests.RequestException, OSError, ValueError) as problem:
+        except (http.client.HTTPException, OSError, ValueError) as problem:
             # the kind only: its message may hold what the server said
             keys, kept_for = [f"they could not be fetched: {type(problem).__name__}"], 0.0
         if isinstance(keys, list):
@@ -86,27 +90,37 @@ class PublishedKeys:
 
     def _asked(self, address: str) -> tuple[bytes, float]:
         """What the address says, and for how many seconds it may be kept."""
-        if not address.startswith("https://"):
+        parts = urlsplit(address)
+        if parts.scheme != "https":
             return Path(address).read_bytes(), _FRESH
-        until = time.monotonic() + _SECONDS
-        with requests.Session() as session:
-            session.trust_env = False
-            with session.get(
-                address,
-                headers={"Accept": "application/json", "User-Agent": "Sluss"},
-                timeout=(3.0, _SECONDS),
-                allow_redirects=False,
-                stream=True,
-                verify=self._verify,
-            ) as answer:
-                if answer.status_code != requests.codes.ok:
-                    raise ValueError("another status than 200")
-                text = b""
-                for part in answer.iter_content(4096):
-                    text += part
-                    if len(text) > _LARGEST or time.monotonic() > until:
-                        raise ValueError("too large or too slow")
-                return text, _kept_for(answer.headers.get("Cache-Control", "").lower())
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=_SECONDS, context=ssl.create_default_context(cafile=self._trusted)
+        )
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # the timeout of a socket is for one read, and a server may send a byte at a time
+        held: list[socket.socket] = []
+        until, end = time.monotonic() + _SECONDS, threading.Timer(_SECONDS, _cut, [connection, held])
+        end.start()
+        try:
+            connection.connect()
+            held.append(connection.sock)  # which the connection gives away with its answer
+            connection.request("GET", path, headers={"Accept": "application/json", "User-Agent": "Sluss"})
+            answer = connection.getresponse()
+            text = answer.read(_LARGEST + 1)
+        finally:
+            end.cancel()
+            connection.close()
+        if answer.status != http.HTTPStatus.OK or len(text) > _LARGEST or time.monotonic() > until:
+            raise ValueError("another status than 200, too large or too slow")
+        return text, _kept_for((answer.getheader("Cache-Control") or "").lower())
+
+
+def _cut(connection: http.client.HTTPSConnection, held: list[socket.socket]) -> None:
+    """End whatever is waited for."""
+    for open_ in held or [connection.sock]:
+        with contextlib.suppress(OSError):
+            if open_ is not None:
+                open_.shutdown(socket.SHUT_RDWR)
 
 
 def _kept_for(cache_control: str) -> float:
