@@ -56,8 +56,8 @@ def not_found(type_: str, id_: str) -> Refusal:
     )
 
 
-def stale(if_match: int, version: int) -> Refusal:
-    """If-Match names another version than the current one."""
+def stale(version: int) -> Refusal:
+    """If-Match does not name the current version, which is `version`."""
     return Refusal(
         Kind.STALE,
         [
@@ -65,7 +65,7 @@ def stale(if_match: int, version: int) -> Refusal:
                 IssueCode.CONFLICT,
                 None,
                 "Resursen har ändrats sedan du läste den. Läs om den och försök igen.",
-                f'If-Match W/"{if_match}" is stale; the current version is W/"{version}"',
+                f'If-Match does not name the current version, which is W/"{version}"',
             )
         ],
     )

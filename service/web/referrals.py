@@ -15,7 +15,7 @@ from service.referral.refusal import Kind, Refusal
 from service.referral.withheld import as_told
 from service.web import replies
 from service.web.measuring import count_received
-from service.web.requests_in import Body, caller, house, seen, version_in
+from service.web.requests_in import Body, caller, house, seen, versions_in
 
 
 def take_single(body: Body, if_none_exist: str | None) -> Receipt:
@@ -49,7 +49,7 @@ def _amended(body: Body, order: Part) -> Receipt:
     errors = [issue for issue in body.issues if is_error(issue)]
     if errors or isinstance(target, Issue):
         raise Refusal(Kind.UNREADABLE, [*errors, *([target] if isinstance(target, Issue) else [])])
-    return amend(house(), caller(), body.resource, target, version_in(order.if_match) if order.if_match else None)
+    return amend(house(), caller(), body.resource, target, versions_in(order.if_match) if order.if_match else None)
 
 
 def _receive(submission: Submission, if_none_exist: str | None) -> Receipt:

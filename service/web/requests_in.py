@@ -229,10 +229,16 @@ def read_resource(*types: str) -> Body:
     return Body(resource, tuple(validate(resource)))
 
 
-def if_match() -> int | None:
-    """The version in If-Match; None without the header, or for `*`, which any version matches."""
+def if_match() -> frozenset[int] | None:
+    """The versions in If-Match, any of which will do; None without the header, or for `*`, which any matches."""
     header = request.headers.get("If-Match")
-    return None if header is None else version_in(header)
+    return None if header is None else versions_in(header)
+
+
+def versions_in(etags: str) -> frozenset[int] | None:
+    """`W/"3", W/"4"` as 3 and 4 (https://www.rfc-editor.org/rfc/rfc9110#name-if-match); None when `*` is among them."""
+    versions = {version_in(etag) for etag in etags.split(",")}
+    return None if None in versions else frozenset(version for version in versions if version is not None)
 
 
 def version_in(etag: str) -> int | None:

@@ -112,9 +112,9 @@ def _patch(change: Callable[[Body], Response], type_: str, id_: str) -> Response
         current = seen("u").get(type_, id_)
         if current is None:
             raise not_found(type_, id_)
-        version = if_match()
-        if version is not None and version != current.version:
-            raise stale(version, current.version)
+        versions = if_match()
+        if versions is not None and current.version not in versions:
+            raise stale(current.version)
         made = patched(current.content, operations, MOST_BYTES)
         try:
             body = _as_patched(current, made)
@@ -198,7 +198,7 @@ def _created(make: Callable[[Json], Stored]) -> Callable[[Body, str | None], Res
     return answer
 
 
-def _changed(change: Callable[[Json, int | None], Stored]) -> Callable[[Body], Response]:
+def _changed(change: Callable[[Json, frozenset[int] | None], Stored]) -> Callable[[Body], Response]:
     def answer(body: Body) -> Response:
         return replies.resource(change(body.resource, if_match()))
 
@@ -215,9 +215,9 @@ _CREATE: Mapping[str, Callable[[Body, str | None], Response]] = {
 
 _UPDATE: Mapping[str, Callable[[Body], Response]] = {
     "ServiceRequest": _update_order,
-    "Task": _changed(lambda sent, version: progress(house(), caller(), sent, version)),
-    "Observation": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
-    "QuestionnaireResponse": _changed(lambda sent, version: change_evidence(house(), caller(), sent, version)),
+    "Task": _changed(lambda sent, versions: progress(house(), caller(), sent, versions)),
+    "Observation": _changed(lambda sent, versions: change_evidence(house(), caller(), sent, versions)),
+    "QuestionnaireResponse": _changed(lambda sent, versions: change_evidence(house(), caller(), sent, versions)),
 }
 
 CREATABLE = frozenset(_CREATE)

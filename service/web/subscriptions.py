@@ -88,8 +88,8 @@ def update(id_: str) -> Response:
     if errors:
         raise Refusal(Kind.UNREADABLE, errors)
     row = own(id_)
-    version = if_match()
-    if version is not None and version != row.version:
+    versions = if_match()
+    if versions is not None and row.version not in versions:
         raise _overtaken()
     sent = _unmasked(body.resource, row.sent)
     status = text(sent, "status") or ""
@@ -122,8 +122,11 @@ def update(id_: str) -> Response:
 def delete(id_: str) -> Response:
     """delete: 204, also a second time; its content and events are gone."""
     row = own(id_, gone=True)
-    if row.deleted_at is None and not house().store.subscriptions.delete(id_, if_match()):
-        raise _overtaken()
+    versions = if_match()
+    if row.deleted_at is None:
+        matches = versions is None or row.version in versions
+        if not (matches and house().store.subscriptions.delete(id_, row.version if versions else None)):
+            raise _overtaken()
     return Response(status=204)
 
 

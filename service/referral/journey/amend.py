@@ -45,7 +45,7 @@ _BEFORE = ("requested", "received")
 _ENDED_UNTREATED = ("rejected", "cancelled")
 
 
-def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: int | None = None) -> Receipt:
+def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: frozenset[int] | None = None) -> Receipt:
     """A new version of a referral: `sent` is the whole ServiceRequest, or a transaction Bundle that PUTs it with new
     evidence. Raises Refusal: not found, stale, forbidden, invalid.
     """
@@ -121,7 +121,7 @@ def add_evidence(house: House, caller: Caller, sent: Json, if_none_exist: str | 
         return _take_evidence(case, {**sent, "id": house.new_id()}), True
 
 
-def change_evidence(house: House, caller: Caller, sent: Json, if_match: int | None = None) -> Stored:
+def change_evidence(house: House, caller: Caller, sent: Json, if_match: frozenset[int] | None = None) -> Stored:
     """A new version of evidence that is already here, by whoever may add it. Raises Refusal."""
     reference = Reference(f"{sent['resourceType']}/{sent['id']}")
     with house.store.change() as change:

@@ -90,7 +90,7 @@ def end_set_aside(house: House, id_: str, status: str, text: str) -> None:
 
 
 def progress_set_aside(
-    house: House, change: Change, caller: Caller, sent: Json, if_match: int | None = None
+    house: House, change: Change, caller: Caller, sent: Json, if_match: frozenset[int] | None = None
 ) -> Stored | None:
     """The Task of a referral that could not be taken in is changed, by coordination or an administrator: a note, or its
     end. None when it is no such Task, or there is none. Raises Refusal: stale, forbidden, invalid.
@@ -98,8 +98,8 @@ def progress_set_aside(
     stored = change.seen_by(sight_for(house, caller, "u")).get("Task", sent["id"])
     if stored is None or tasks.kind_of(stored.content, house.canonical) is not TaskKind.UNREADABLE_REFERRAL:
         return None
-    if if_match not in (None, stored.version):
-        raise stale(if_match or 0, stored.version)
+    if if_match is not None and stored.version not in if_match:
+        raise stale(stored.version)
     current = stored.content
     who = actors(caller, house.pack.coordination, None, house.pack.coordination)
     if not who:

@@ -31,7 +31,7 @@ from service.referral.withheld import as_stored
 from service.store.records import Stored
 
 
-def progress(house: House, caller: Caller, sent: Json, if_match: int | None = None) -> Stored:
+def progress(house: House, caller: Caller, sent: Json, if_match: frozenset[int] | None = None) -> Stored:
     """Store a changed Task after checking who, what and whether, with all that the move brings about.
 
     `sent` is the whole Task as a client PUTs it, valid R4. Raises Refusal: not found, stale, forbidden, invalid.
@@ -59,10 +59,10 @@ def progress(house: House, caller: Caller, sent: Json, if_match: int | None = No
         return stored
 
 
-def check_version(case: Case, reference: Reference, if_match: int | None) -> None:
+def check_version(case: Case, reference: Reference, if_match: frozenset[int] | None) -> None:
     """A stale If-Match is refused; none at all is fine (most clients send none)."""
-    if if_match is not None and if_match != case.version(reference):
-        raise stale(if_match, case.version(reference))
+    if if_match is not None and case.version(reference) not in if_match:
+        raise stale(case.version(reference))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from fhir_mappings.records import Json
-from tests.conformance.client import message, new_number
+from tests.conformance.client import content, message, new_number
 from tests.conformance.declared.here import Here
 from tests.journeys.referrals import UNIT, alone, madrs_s
 from tests.journeys.treatments import Journey, begin
@@ -114,3 +114,17 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "Task": ("note", [{"text": "Ringt en gång."}]),
 }
 """An element of each type that whoever made it may set."""
+
+
+def maker_of(type_: str) -> Callable[[Here], Made]:
+    """What makes one of a type that is declared as creatable."""
+    assert type_ in MAKERS, f"{type_} is declared as creatable, and nothing here makes one"
+    return MAKERS[type_]
+
+
+def newly(here: Here, type_: str) -> tuple[Made, Json]:
+    """One that has just been created: as it was sent, and as it is stored."""
+    made = maker_of(type_)(here)
+    answer = here.ask("POST", type_, body=made.resource, caller=made.caller)
+    assert answer.status_code == 201, answer.text
+    return made, content(answer)
