@@ -1,36 +1,17 @@
 """Keys that others publish: fetched from a real https server, kept as long as they may be, never from elsewhere."""
 
-import ssl
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from service.access.keys import Header, KeySet
 from service.access.published_keys import PublishedKeys
+from tests.access.publisher import Publisher, running_publisher
 from tests.access.signing import key_set, public_jwk
 from tests.subscriptions.endpoint import CERTIFICATE
-
-
-@dataclass
-class Publisher:
-    """Who publishes keys."""
-
-    port: int = 0
-    body: bytes = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    after: float = 0.0
-    drips: bool = False
-    asked: list[str] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.port}/keys"
 
 
 @dataclass
@@ -43,42 +24,8 @@ class Clock:
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    made = Publisher(body=key_set().encode())
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.asked.append(self.path)
-            time.sleep(made.after)
-            self.send_response(made.status)
-            for name, value in made.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(made.body)))
-            self.end_headers()
-            for at in range(0, len(made.body), 64 if made.drips else len(made.body) or 1):
-                self.wfile.write(made.body[at : at + (64 if made.drips else len(made.body))])
-                self.wfile.flush()
-                time.sleep(0.5 if made.drips else 0)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Who calls may hang up."""
-
-    server = Quiet(("127.0.0.1", 0), Handler)
-    made.port = server.server_address[1]
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_publisher() as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,9 @@ from service.app import create_app
 from service.referral.house import House
 from service.settings import Settings
 from service.store.client_records import Credentials
+from tests.access.publisher import Publisher, running_publisher
 from tests.access.signing import claims, form, key_set, private_key, public_jwk, signed, signed_text, unsigned
+from tests.subscriptions.endpoint import CERTIFICATE
 from tests.web.authenticated import WithToken, ask, register, token_of
 from tests.web.caller import Sluss
 from tests.web.conftest import NOW
@@ -318,6 +320,37 @@ def test_a_client_without_keys_gets_no_token(sluss: Sluss) -> None:
 def test_a_claim_that_is_told_twice_is_refused(sluss: Sluss) -> None:
     text = '{"iss":"ehr","sub":"ehr","sub":"ehr","aud":"http://localhost/auth/token","exp":%d,"jti":"twice"}'
     refused(ask(sluss, signed_text(text % (NOW.timestamp() + 60))), "invalid_client")
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with running_publisher() as running:
+        yield running
+
+
+def test_keys_that_a_client_publishes_count_and_may_be_changed_there(
+    another: Callable[..., Sluss], publisher: Publisher
+) -> None:
+    sluss = another(auth="smart", keys_ca=CERTIFICATE)
+    register(sluss, "ehr", "referrer", Credentials(jwks_url=publisher.url))
+    assert ask(sluss, signed(claims(NOW))).status_code == 200
+    assert ask(sluss, signed(claims(NOW), jku=publisher.url)).status_code == 200, "the registered address may be told"
+    publisher.body = key_set(public_jwk(kid="k2", number=2)).encode()
+    assert ask(sluss, signed(claims(NOW), kid="k2", number=2)).status_code == 200, "a key that is new there"
+    assert len(publisher.asked) == 2
+    refused(ask(sluss, signed(claims(NOW))), "invalid_client")
+
+
+def test_keys_are_fetched_from_no_other_address_than_the_registered(
+    another: Callable[..., Sluss], publisher: Publisher
+) -> None:
+    sluss = another(auth="smart", keys_ca=CERTIFICATE)
+    register(sluss, "inline", "referrer")
+    register(sluss, "elsewhere", "referrer", Credentials(jwks_url="https://localhost:1/keys"))
+    for client in ("inline", "elsewhere"):
+        assert "jku" in refused(ask(sluss, signed(claims(NOW, client), jku=publisher.url)), "invalid_client")
+    refused(ask(sluss, signed(claims(NOW, "elsewhere"))), "invalid_client")
+    assert publisher.asked == []
 
 
 # ---------------------------------------------------------------- no token any more
