@@ -153,8 +153,9 @@ def test_every_entry_has_the_rights_of_who_sends_the_batch(fhir: Client, referra
         entry("PUT", referral.order_place, {**referral.order, "priority": "urgent"}),
         entry("POST", "Communication", message(referral.order_place)),
     )
-    answer = fhir.acting(STRANGER).post("", sent)
-    assert [s[:3] for s in statuses(answer)] == ["403"] * 3
+    for caller, status in ((STRANGER, "404"), ("platform", "403")):  # who sees it not, and who only sees it
+        answer = fhir.acting(caller).post("", sent)
+        assert [s[:3] for s in statuses(answer)] == [status] * 3
     assert fhir.read(referral.task_place) == referral.task
 
 

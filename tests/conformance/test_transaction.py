@@ -130,11 +130,12 @@ def test_a_stale_version_in_an_entry_is_412(fhir: Client, referral: Referral) ->
     assert statuses(answer) == ["200 OK"]
 
 
-def test_a_stranger_is_403_and_nothing_is_done(fhir: Client, referral: Referral) -> None:
-    outcome(fhir.acting(STRANGER).post("", of("transaction", _received(referral))), 403)
+def test_for_a_stranger_nothing_is_there_and_nothing_is_done(fhir: Client, referral: Referral) -> None:
+    outcome(fhir.acting("platform").post("", of("transaction", _received(referral))), 403)
+    outcome(fhir.acting(STRANGER).post("", of("transaction", _received(referral))), 404)
     own = refer(fhir)
     both = of("transaction", entry("POST", "Communication", message(own.order_place)), _received(referral))
-    outcome(fhir.acting(STRANGER).post("", both), 403)
+    outcome(fhir.acting(STRANGER).post("", both), 404)
     assert fhir.read(referral.task_place) == referral.task
 
 

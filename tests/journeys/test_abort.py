@@ -102,8 +102,10 @@ def test_a_treatment_that_ends_first_leaves_no_question(service: Service) -> Non
 
 def test_only_the_team_answers(service: Service) -> None:
     journey = asked(service)
-    for client in (*journey.strangers, journey.referrer, journey.coordination):
+    for client in (journey.referrer, journey.coordination):
         journey.refused(403, client, "accepted", task=journey.child("abort"))
+    for client in (*journey.strangers, service.platform):
+        journey.refused(404, client, "accepted", task=journey.child("abort"))
 
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "in-progress", "failed"])

@@ -118,10 +118,12 @@ def test_what_is_added_must_be_something_that_a_therapist_adds(
 def test_only_the_team_that_owns_the_referral_adds_to_it(service: Service) -> None:
     journey = begin(service)
     journey.accept()
-    for client in (*journey.strangers, journey.referrer, journey.coordination, service.administrator):
+    for client in (journey.referrer, journey.coordination, service.administrator, service.platform):
         assert journey.add_activity("extra-contact", client).status_code == 403
         # who comes before what
         assert journey.add_activity("extra-contact", client, status="completed").status_code == 403
+    for client in journey.strangers:
+        assert journey.add_activity("extra-contact", client).status_code == 404
 
 
 def test_a_child_task_of_no_referral_is_not_found(service: Service) -> None:
@@ -135,8 +137,9 @@ def test_a_child_task_ends_by_the_owner(service: Service, end: str) -> None:
     journey = begin(service)
     journey.start()
     call = journey.children("follow-up-call")[0]
-    for client in (*journey.strangers, journey.referrer):
-        journey.refused(403, client, end, task=call, **because("skäl"))
+    for client in (*journey.strangers, service.platform):
+        journey.refused(404, client, end, task=call, **because("skäl"))
+    journey.refused(403, journey.referrer, end, task=call, **because("skäl"))
     moved = journey.moved(journey.therapist, end, call, **because("skäl"))
     assert moved["status"] == end
     assert journey.moves(f"Task/{call['id']}") == [("requested", end)]

@@ -195,8 +195,9 @@ def test_every_wrong_change_is_told_at_once(service: Service) -> None:
 def test_only_the_same_organisation_amends(service: Service) -> None:
     received = refer(service, referral())
     current = service.administrator.read(received)
-    for stranger in (service.referrer(OTHER_UNIT), service.therapist(), service.platform):
+    for stranger in (service.therapist(), service.platform):
         assert stranger.put(received, {**current, "note": [{"text": "x"}]}).status_code == 403
+    assert service.referrer(OTHER_UNIT).put(received, {**current, "note": [{"text": "x"}]}).status_code == 404
     assert service.administrator.read(received)["meta"]["versionId"] == "1"
 
 

@@ -12,11 +12,12 @@ from tests.journeys.treatments import OTHER_TEAM, ROLE, because, begin, where
 def test_a_stale_version_comes_before_who_and_what(service: Service) -> None:
     journey = begin(service)
     stale = {"If-Match": 'W/"7"'}
-    for client in (journey.therapist, *journey.strangers):
+    for client in (journey.therapist, service.platform):
         journey.refused(412, client, "completed", headers=stale, priority="stat")
     journey.refused(412, journey.therapist, "received", headers={"If-Match": "nonsense"})
-    for client in journey.strangers:
-        journey.refused(403, client, "completed", priority="stat")
+    journey.refused(403, service.platform, "completed", priority="stat")
+    for client in journey.strangers:  # it is not there for them
+        journey.refused(404, client, "completed", headers=stale, priority="stat")
     journey.refused(422, journey.therapist, "completed", priority="stat")
 
 
@@ -142,11 +143,12 @@ def test_strangers_change_nothing(service: Service, code: str) -> None:
     journey = begin(service)
     journey.accept()
     task = journey.child(code)
-    for client in journey.strangers:
-        journey.refused(403, client, "completed", task=task)
-        journey.refused(403, client, task=task, note=[{"text": "x"}])
-        journey.refused(403, client, task=task, owner={"reference": OTHER_TEAM})
-        journey.refused(403, client, task=task)
+    seen = code == "fulfill"  # by the platform: the Task that replies refer to
+    for client, status in ((service.platform, 403 if seen else 404), *((one, 404) for one in journey.strangers)):
+        journey.refused(status, client, "completed", task=task)
+        journey.refused(status, client, task=task, note=[{"text": "x"}])
+        journey.refused(status, client, task=task, owner={"reference": OTHER_TEAM})
+        journey.refused(status, client, task=task)
 
 
 def test_a_caller_who_cannot_be_read_is_nobody(service: Service) -> None:

@@ -169,10 +169,12 @@ def test_a_referrers_message_goes_to_the_team_and_stands_as_a_note(service: Serv
 
 def test_strangers_write_nothing(service: Service) -> None:
     journey = begin(service)
-    for client in (*journey.strangers, journey.coordination, service.administrator):
+    for client in (journey.coordination, service.administrator, service.platform):
         # who comes before what
         assert journey.say(client, "information").status_code == 403
         assert journey.say(client, "nonsense", payload=None).status_code == 403
+    for client in journey.strangers:
+        assert journey.say(client, "information").status_code == 404
 
 
 def test_a_message_about_nothing_that_is_here_is_not_found(service: Service) -> None:
@@ -191,8 +193,10 @@ def test_a_therapists_message_to_a_unit_without_a_platform_is_passed_on(service:
     assert "Sätra Din hälsocentral" in relays[0]["description"]
     journey.moved(journey.therapist, "completed", relays[0])
     assert journey.read(f"Communication/{message['id']}")["status"] == "completed"
-    for client in (*journey.strangers, journey.referrer):
-        journey.refused(403, client, "completed", task=journey.children("relay-message", "requested")[0])
+    waiting = journey.children("relay-message", "requested")[0]
+    journey.refused(403, journey.referrer, "completed", task=waiting)
+    for client in (*journey.strangers, service.platform):
+        journey.refused(404, client, "completed", task=waiting)
 
 
 def test_every_message_of_a_whole_way_is_coded_addressed_and_fit_for_the_record(service: Service) -> None:

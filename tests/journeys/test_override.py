@@ -54,7 +54,7 @@ def test_only_a_returned_referral_is_overridden(service: Service) -> None:
 
 def test_only_the_team_of_the_referral_overrides(service: Service) -> None:
     received = refer(service, referral(items=SEVERE))
-    assert override(service, received, "norra-halsingland").status_code == 403
+    assert override(service, received, "norra-halsingland").status_code == 404
     sent = {
         "resourceType": "Task",
         "status": "requested",

@@ -169,5 +169,7 @@ def test_only_a_returned_referral_is_overridden_and_only_once_and_not_a_withdraw
 
 def test_only_the_team_overrides(service: Service) -> None:
     journey = begin(service, answers=YOUNG)
-    for client in (*journey.strangers, journey.referrer):
+    for client in (service.platform, journey.referrer):
         assert journey.post(client, override(journey)).status_code == 403
+    for client in journey.strangers:
+        assert journey.post(client, override(journey)).status_code == 404

@@ -46,7 +46,7 @@ def test_before_acceptance_the_referral_goes_to_another_team_and_that_is_told(
     assert message["sender"] == {"reference": OTHER_TEAM}
     assert service.row(journey.order).team == "norra-halsingland"
     assert [entry.detail["after"] for entry in journey.journal("rerouted")] == [OTHER_TEAM]
-    journey.refused(403, journey.therapist, "accepted")
+    journey.refused(404, journey.therapist, "accepted")
     assert "norra-halsingland" in owner(journey.task)
 
 
@@ -94,7 +94,8 @@ def test_rerouting_and_moving_are_two_things(service: Service) -> None:
 def test_strangers_and_the_referrer_do_not_reroute(service: Service) -> None:
     journey = begin(service)
     for client in journey.strangers:
-        journey.refused(403, client, owner={"reference": OTHER_TEAM})
+        journey.refused(404, client, owner={"reference": OTHER_TEAM})
+    journey.refused(403, service.platform, owner={"reference": OTHER_TEAM})
     assert where(journey.refused(422, journey.referrer, owner={"reference": OTHER_TEAM})) == ["Task.owner"]
 
 

@@ -65,8 +65,10 @@ def test_it_is_not_dropped(service: Service, status: str) -> None:
 
 def test_only_the_team_ends_it(service: Service) -> None:
     journey = alerted(service)
-    for client in (*journey.strangers, journey.referrer, journey.coordination, service.administrator):
+    for client in (journey.referrer, journey.coordination, service.administrator):
         journey.refused(403, client, "completed", task=journey.child("safety-follow-up"))
+    for client in (*journey.strangers, service.platform):
+        journey.refused(404, client, "completed", task=journey.child("safety-follow-up"))
 
 
 def test_it_does_not_change_the_treatment(service: Service) -> None:

@@ -59,8 +59,10 @@ def test_a_rejected_take_over_changes_nothing_and_says_why(service: Service) -> 
 
 def test_only_the_team_that_is_asked_answers(service: Service) -> None:
     journey, _ = asked(service)
-    for client in (journey.therapist, journey.referrer, journey.coordination, *journey.strangers):
+    for client in (journey.therapist, journey.referrer, journey.coordination):
         journey.refused(403, client, "accepted", task=journey.child("take-over"))
+    for client in (*journey.strangers, service.platform):
+        journey.refused(404, client, "accepted", task=journey.child("take-over"))
 
 
 def test_of_two_teams_that_are_asked_the_first_to_accept_has_it(service: Service) -> None:
@@ -96,8 +98,10 @@ def test_before_acceptance_and_after_the_end_nobody_is_asked(service: Service) -
 def test_the_owner_or_coordination_asks_and_nobody_else(service: Service) -> None:
     journey = begin(service)
     journey.accept()
-    for client in (*journey.strangers, journey.referrer):
+    for client in (service.platform, journey.referrer):
         assert journey.ask_to_take_over(client=client).status_code == 403
+    for client in journey.strangers:
+        assert journey.ask_to_take_over(client=client).status_code == 404
     assert journey.ask_to_take_over(client=journey.coordination).status_code == 201
     assert journey.ask_to_take_over(THIRD_TEAM, service.administrator).status_code == 201
 

@@ -186,7 +186,7 @@ def test_a_person_may_end_a_reminder_and_coordination_its_own(service: Service) 
     run(service)
     mine, theirs = sorted(journey.children("reminder"), key=owner)
     for client in journey.strangers:
-        journey.refused(403, client, "completed", task=mine)
+        journey.refused(404, client, "completed", task=mine)
     assert journey.moved(journey.therapist, "completed", mine)["status"] == "completed"
     journey.refused(403, journey.therapist, "completed", task=theirs)
     assert journey.moved(journey.coordination, "completed", theirs)["status"] == "completed"

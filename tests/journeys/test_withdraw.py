@@ -110,7 +110,7 @@ def test_saying_it_twice_changes_nothing(service: Service) -> None:
 def test_only_the_referring_organisation_withdraws(service: Service) -> None:
     received = refer(service, referral())
     current = {**service.administrator.read(received), "status": "revoked"}
-    assert service.referrer(OTHER_UNIT).put(received, current).status_code == 403
+    assert service.referrer(OTHER_UNIT).put(received, current).status_code == 404
     assert service.therapist().put(received, current).status_code == 403
     assert task_of(service, received)["status"] == "requested"
 

@@ -72,12 +72,8 @@ class Journey:
 
     @property
     def strangers(self) -> list[Client]:
-        """Everybody that the referral is no business of."""
-        return [
-            self.service.therapist("sodra-halsingland"),
-            self.service.referrer("SE2321000198-EX06"),
-            self.service.platform,
-        ]
+        """Those for whom the referral is not there."""
+        return [self.service.therapist("sodra-halsingland"), self.service.referrer("SE2321000198-EX06")]
 
     # ------------------------------------------------------------ what there is
 
