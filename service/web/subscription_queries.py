@@ -100,6 +100,9 @@ def _statuses(rows: list[SubscriptionRow]) -> Response:
 
 def _search(asked: list[tuple[str, str]]) -> Response:
     given = [(name, value) for name, value in asked if value and name not in ("_format", "_pretty")]
+    modified = dict.fromkeys(name for name, _ in given if name not in _FOUND_BY and name.partition(":")[0] in _FOUND_BY)
+    if modified:
+        raise Refusal(Kind.UNREADABLE, [_unmodified(name) for name in modified])
     told = [
         Issue(
             Severity.ERROR if is_strict() else Severity.WARNING,
@@ -126,6 +129,11 @@ def _search(asked: list[tuple[str, str]]) -> Response:
     more = [*used, ("_count", str(count)), ("_page", left[count - 1].id)] if 0 < count < len(left) else None
     self_url = here + urlencode([*used, *((name, value) for name, values in paging.items() for value in values)])
     return replies.fhir(searchset(self_url.rstrip("?"), entries, len(found), here + urlencode(more) if more else None))
+
+
+def _unmodified(name: str) -> Issue:
+    told = f"{name!r} has a modifier, and none is supported here"
+    return error(IssueCode.NOT_SUPPORTED, None, "Sökningen kan inte utföras som den är skriven.", told)
 
 
 _STATUS = "http://hl7.org/fhir/subscription-status"

@@ -10,6 +10,7 @@ import psycopg
 import requests
 import simplejson
 
+from fhir_mappings.r4 import SUPPORTED_TYPES
 from fhir_mappings.records import Json
 from tests.journeys.conftest import Service
 from tests.store import plain_search
@@ -49,6 +50,11 @@ class Here:
     def declared(self) -> dict[str, Json]:
         """Type → what the statement says of it."""
         return {resource["type"]: resource for resource in self.rest["resource"]}
+
+    @property
+    def apart(self) -> list[str]:
+        """The declared types that are not kept among the others, such as Subscription."""
+        return sorted(self.declared.keys() - SUPPORTED_TYPES)
 
     def interactions(self, type_: str) -> set[str]:
         """The codes of what can be done with a type."""
@@ -100,9 +106,9 @@ class Here:
             return connection.execute(sql.encode(), values).fetchall()
 
     def stored(self, type_: str) -> dict[str, Json]:
-        """id → content of every resource of a type as it is now."""
-        if type_ == "Subscription":
-            entries = self.ask("GET", "Subscription?_count=1000").json().get("entry", [])
+        """id → content of every resource of a type as it is now; of one that is kept apart, as it is shown."""
+        if type_ not in SUPPORTED_TYPES:
+            entries = self.ask("GET", type_, [("_count", "1000")]).json().get("entry", [])
             return {entry["resource"]["id"]: entry["resource"] for entry in entries}
         rows = self.rows("SELECT body FROM resource WHERE type = %s", type_)
         read = [simplejson.loads(body, use_decimal=True) for (body,) in rows]

@@ -58,6 +58,23 @@ def test_every_declared_parameter_finds_what_its_definition_says(here: Here, typ
     assert set(_declared(here, type_)) - discerning == set(), "of these nothing here tells whether they work"
 
 
+def test_so_do_the_parameters_of_types_that_are_kept_apart(here: Here) -> None:
+    for type_ in here.apart:
+        known = here.stored(type_)
+        for name in _declared(here, type_):
+            for modifier, value in [a for a in _asked(here, list(known.values()), name) if not a[0]]:
+                wanted = here.matching(known.values(), name, modifier, value.replace(f"{here.base}/", ""))
+                found = {place.split("/")[1] for place in here.search(type_, [(name, value), ("_count", "1000")])}
+                assert found & known.keys() == wanted, (type_, name, value)
+
+
+@pytest.mark.parametrize("modifier", ["not", "missing", "exact", "nonsense"])
+def test_no_modifier_of_theirs_is_passed_over(here: Here, modifier: str) -> None:
+    for name in [parameter["name"] for parameter in here.declared["Subscription"]["searchParam"]]:
+        issues = outcome(here.ask("GET", "Subscription", [(f"{name}:{modifier}", "true")]), 400)
+        assert issues[0]["code"] == "not-supported"
+
+
 @pytest.mark.parametrize("type_", TYPES)
 def test_ids_and_ages_find_what_is_stored(here: Here, type_: str) -> None:
     resources = here.stored(type_)

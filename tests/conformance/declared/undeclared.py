@@ -26,7 +26,7 @@ def is_undeclared(here: Here, type_: str, code: str) -> None:
     some = next(iter(here.stored(type_)))
     path = address.format(f"{type_}/{some}", type=type_)
     possible = {METHODS[c] for c in SHARES_ADDRESS.get(address, ()) if c in here.interactions(type_)}
-    if address == "{type}" and here.declared[type_]["conditionalUpdate"]:
+    if address == "{type}" and here.declared[type_].get("conditionalUpdate"):
         possible |= {"PUT", "PATCH"}
     body = {"resourceType": type_, "id": some} if method in ("POST", "PUT", "PATCH") else None
     answer = here.ask(method, path, body=body)
