@@ -42,6 +42,7 @@ class IssueCode(StrEnum):
     BUSINESS_RULE = "business-rule"
     CONFLICT = "conflict"
     TRANSIENT = "transient"
+    THROTTLED = "throttled"
     TIMEOUT = "timeout"
     EXCEPTION = "exception"
     INFORMATIONAL = "informational"

@@ -29,6 +29,7 @@ from service.web import (
     errors,
     extraction,
     hooks,
+    limits,
     measuring,
     openapi,
     operations,
@@ -44,6 +45,7 @@ from service.web import (
 )
 from service.web.addresses import check_declared
 from service.web.identity import identify
+from service.web.admission import Admission
 from service.web.proxies import networks_of
 from service.web.reasons import check_reason
 from service.web.requests_in import MOST_BYTES, check_address, check_media
@@ -104,6 +106,8 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     recording.register(app)
     r4.prepare()
     return app
+    limits.register(app, settings.requests_per_minute)
+    app.wsgi_app = Admission(app.wsgi_app, settings.threads)  # type: ignore[method-assign]  # as Flask would have it
 
 
 def _provider(settings: Settings) -> Provider | None:

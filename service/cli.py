@@ -17,6 +17,11 @@ from service.client_cli import FIRST_CLIENT, client
 from service.exchange_cli import exchange
 from service.settings import BadSettings, Settings
 
+SLOWEST_HEAD = 15
+"""Seconds until a request's head must be there, and after which a connection is closed that nobody uses."""
+MOST_CONNECTIONS = 1000
+"""Of a web process; more wait to be accepted."""
+
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -57,10 +62,11 @@ def _in_words(problem: Exception) -> str | None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Web processes.")
-@click.option("--threads", default=8, show_default=True, help="Threads per web process.")
+@click.option("--threads", envvar="SLUSS_THREADS", default=8, show_default=True, help="Requests at work per process.")
 @click.option("--with-worker", is_flag=True, help="Also run the background worker.")
 def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -> None:
     """Run the web service."""
+    os.environ["SLUSS_THREADS"] = str(threads)
     settings = Settings.from_env()
     if settings.auth == "smart" and settings.public_url is None and not _is_loopback(host):
         raise click.ClickException(f"set SLUSS_PUBLIC_URL: on {host} clients must know for whom they sign")
@@ -100,7 +106,10 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
     the same one.
     """
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+
+    from service.web.admission import threads_for
 
     return Granian(
         target,
@@ -108,8 +117,13 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=threads,
-        backpressure=threads * 8,
+        # HTTP/2 and WebSockets are what nobody uses here and somebody could try
+        http=HTTPModes.http1,
+        websockets=False,
+        # of a connection on which nothing is asked, or slowly
+        http1_settings=HTTP1Settings(header_read_timeout=SLOWEST_HEAD * 1000),
+        blocking_threads=threads_for(threads),
+        backpressure=MOST_CONNECTIONS,
         log_access=False,
         respawn_failed_workers=True,
         working_dir=Path(__file__).resolve().parent.parent,

@@ -8,7 +8,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from service.secret_files import with_secret_files
+
 DEFAULT_CANONICAL_BASE = "https://sluss.example/fhir"
+
+_FEWEST_REQUESTS = 300
+"""More than the entries of the largest Bundle, which could never be done otherwise."""
 
 USER_CLAIM = "employeeHsaId"
 UNIT_CLAIM = "healthCareUnitHsaId"
@@ -27,7 +32,7 @@ class BadSettings(Exception):  # noqa: N818  what is wrong is the settings
 class Settings:
     """Everything that can be set from outside."""
 
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     """PostgreSQL 15 or newer; None means the embedded one under `data_dir`."""
     data_dir: Path = Path("var")
     pack: str = "gavleborg"
@@ -68,11 +73,16 @@ class Settings:
     metrics_token: str | None = field(default=None, repr=False)
     """The secret with which `/metrics` and `/health/ready` may be asked; None: only by administrators."""
 
+    requests_per_minute: int = 6000
+    """Of one client, in each web process; 0: as many as it likes."""
+    threads: int = 8
+    """Requests that a web process works on at once."""
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Settings from `environ` (the process's by default). Raises BadSettings with every problem."""
-        env = os.environ if environ is None else environ
         problems: list[str] = []
+        env = with_secret_files(os.environ if environ is None else environ, problems)
         settings = cls(
             database_url=_database_url(env, problems),
             data_dir=Path(env.get("SLUSS_DATA_DIR") or "var"),
@@ -97,6 +107,8 @@ class Settings:
             trusted_proxies=_networks(env, "SLUSS_TRUSTED_PROXIES", problems),
             client_subject_header=_subject_header(env, problems),
             metrics_token=_secret(env, "SLUSS_METRICS_TOKEN", problems),
+            requests_per_minute=_requests_per_minute(env, problems),
+            threads=_threads(env, problems),
         )
         if problems:
             raise BadSettings(problems)
@@ -144,6 +156,22 @@ def _collect_seconds(env: Mapping[str, str], problems: list[str]) -> int:
     if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 60):
         problems.append("SLUSS_COLLECT_SECONDS takes a number of seconds: 1 to 60")
         return 10
+    return int(value)
+
+
+def _requests_per_minute(env: Mapping[str, str], problems: list[str]) -> int:
+    value = env.get("SLUSS_REQUESTS_PER_MINUTE") or "6000"
+    read = int(value) if value.isascii() and value.isdecimal() and len(value) < 8 else -1
+    if read != 0 and read < _FEWEST_REQUESTS:
+        problems.append(f"SLUSS_REQUESTS_PER_MINUTE takes 0 (no limit) or a number from {_FEWEST_REQUESTS}")
+    return read
+
+
+def _threads(env: Mapping[str, str], problems: list[str]) -> int:
+    value = env.get("SLUSS_THREADS") or "8"
+    if not (value.isascii() and value.isdecimal() and len(value) < 4 and 1 <= int(value) <= 100):
+        problems.append("SLUSS_THREADS takes a number: 1 to 100")
+        return 8
     return int(value)
 
 

@@ -1,9 +1,11 @@
 """Settings: read from the environment, all checked at once, bad ones named with what they take (contract 1)."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from service.secret_files import SECRETS
 from service.settings import BadSettings, Settings
 
 SECRET = "a-secret-of-at-least-32-characters"
@@ -149,3 +151,46 @@ def test_all_bad_settings_are_told_at_once_each_with_its_name_and_what_it_takes(
 def test_settings_are_read_from_the_process_when_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUSS_PACK", "praktikertjanst")
     assert Settings.from_env().pack == "praktikertjanst"
+
+
+@pytest.mark.parametrize(("value", "read"), [("0", 0), ("300", 300), ("6000", 6000), ("", 6000)])
+def test_how_often_one_client_may_ask_is_a_number_or_no_limit(value: str, read: int) -> None:
+    assert Settings.from_env({"SLUSS_REQUESTS_PER_MINUTE": value}).requests_per_minute == read
+
+
+@pytest.mark.parametrize("value", ["299", "1", "-1", "many", "1e9", "99999999", "٣٣٣٣"])
+def test_a_limit_below_the_largest_bundle_is_refused(value: str) -> None:
+    with pytest.raises(BadSettings, match="SLUSS_REQUESTS_PER_MINUTE takes"):
+        Settings.from_env({"SLUSS_REQUESTS_PER_MINUTE": value})
+
+
+@pytest.mark.parametrize("value", ["0", "101", "x", "-8"])
+def test_requests_at_work_at_once_are_one_to_a_hundred(value: str) -> None:
+    assert Settings.from_env({"SLUSS_THREADS": "16"}).threads == 16
+    with pytest.raises(BadSettings, match="SLUSS_THREADS takes"):
+        Settings.from_env({"SLUSS_THREADS": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        ("SLUSS_DATABASE_URL", "postgresql://sluss:secret@db/sluss", "database_url"),
+        ("SLUSS_WAKE_TOKEN", SECRET, "wake_token"),
+        ("SLUSS_METRICS_TOKEN", SECRET, "metrics_token"),
+    ],
+)
+def test_a_secret_may_stand_in_a_file(tmp_path: Path, name: str, value: str, field: str) -> None:
+    kept = tmp_path / "secret"
+    kept.write_text(f"{value}\n")
+    assert getattr(Settings.from_env({f"{name}_FILE": str(kept)}), field) == value
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({f"{name}_FILE": str(kept), name: value})
+    assert refused.value.problems == [f"set {name} or {name}_FILE, not both"]
+    with pytest.raises(BadSettings) as refused:
+        Settings.from_env({f"{name}_FILE": str(tmp_path / "none")})
+    assert refused.value.problems == [f"{name}_FILE takes the path of a file that can be read"]
+
+
+def test_every_secret_of_the_settings_may_stand_in_a_file() -> None:
+    hidden = {f"SLUSS_{field.name.upper()}" for field in fields(Settings) if not field.repr}
+    assert hidden == set(SECRETS)

@@ -43,11 +43,20 @@ _HTTP: Mapping[int, tuple[IssueCode, str]] = {
 log = structlog.get_logger("sluss.web")
 
 
+class Throttled(Exception):  # noqa: N818  a refusal, not a fault
+    """429: more than one client may ask; `seconds` until it may again."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"throttled for {seconds} s")
+        self.seconds = seconds
+
+
 def register(app: Flask) -> None:
     """Let every error become an answer of this table."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(NotAuthenticated, _not_authenticated)
     app.register_error_handler(InsufficientScope, _insufficient_scope)
+    app.register_error_handler(Throttled, lambda problem: throttled(problem.seconds))
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(StaleVersion, _overtaken)
     app.register_error_handler(HTTPException, _http)
@@ -76,6 +85,17 @@ def _not_authenticated(problem: NotAuthenticated) -> Response:
 def _insufficient_scope(problem: InsufficientScope) -> Response:
     challenge = f'Bearer realm="sluss", error="insufficient_scope", scope="{problem.scope}"'
     return outcome(403, problem.issues, {"WWW-Authenticate": challenge})
+
+
+def throttled(seconds: int) -> Response:
+    """429 with `Retry-After`."""
+    issue = error(
+        IssueCode.THROTTLED,
+        None,
+        f"För många anrop på kort tid. Försök igen om {seconds} sekunder.",
+        f"too many requests of this client; retry after {seconds} s",
+    )
+    return outcome(429, [issue], {"Retry-After": str(seconds)})
 
 
 def _unavailable(_: StoreUnavailable) -> Response:

@@ -52,6 +52,8 @@ def note(response: Response) -> Response:
     """Add to the record what this request has read, asked or tried, unless a change has recorded it. Gives the answer,
     or 503 where it cannot be recorded.
     """
+    if response.status_code == 429:  # told for nothing but how often: a line each would be the load that it is to save
+        return response
     refused = response.status_code >= 400
     acting: Acting | None = request.environ.get(ACTING)
     if acting is None:

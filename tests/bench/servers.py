@@ -60,7 +60,10 @@ def _running(command: tuple[str, ...], port: int, environ: dict[str, str]) -> It
     # it logs as it does in service, into a file
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, env={**kept, "SLUSS_AUTH": "off", **environ}, stdout=subprocess.DEVNULL, stderr=log
+            command,
+            env={**kept, "SLUSS_AUTH": "off", "SLUSS_REQUESTS_PER_MINUTE": "0", **environ},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
         )
         try:
             _wait_until_alive(port, process)

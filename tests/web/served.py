@@ -38,7 +38,7 @@ class Served:
 def environment(**settings: str) -> dict[str, str]:
     """The process's environment, of Sluss's only `settings` in it; without authentication unless they say so."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
-    return {**others, "SLUSS_AUTH": "off", **settings}
+    return {**others, "SLUSS_AUTH": "off", "SLUSS_REQUESTS_PER_MINUTE": "0", **settings}
 
 
 def free_port() -> int:

@@ -1,0 +1,96 @@
+"""Too many requests of one client: 429, which says when to come back, and which costs nothing."""
+
+from collections.abc import Callable
+
+import pytest
+
+from service.web.limits import FAILED_PER_MINUTE
+from tests.web.caller import Sluss, content, issues, plain
+
+Another = Callable[..., Sluss]
+Rows = Callable[[], dict[str, int]]
+LIMIT = 300
+ELSEWHERE = {"REMOTE_ADDR": "127.0.0.9"}
+
+
+def _use_up(sluss: Sluss, count: int = LIMIT) -> None:
+    for _ in range(count):
+        assert sluss.get("/fhir/Task?_count=0").status_code == 200
+
+
+def test_more_than_so_many_in_a_minute_are_429_with_the_seconds_to_wait(another: Another) -> None:
+    sluss = another(requests_per_minute=LIMIT)
+    _use_up(sluss)
+    answer = sluss.get("/fhir/Task?_count=0")
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert issues(answer)[0]["code"] == "throttled"
+    typed_in = sluss.post("/intake/referrals", plain(), {"Content-Type": "application/json"})
+    assert typed_in.status_code == 429
+    assert typed_in.headers["Content-Type"] == "application/problem+json"
+    assert content(typed_in)["status"] == 429
+
+
+def test_another_client_and_whoever_watches_the_service_are_answered_all_the_same(another: Another) -> None:
+    sluss = another(requests_per_minute=LIMIT)
+    _use_up(sluss)
+    assert sluss.get("/fhir/Task?_count=0").status_code == 429
+    assert sluss.get("/fhir/Task?_count=0", environ_overrides=ELSEWHERE).status_code == 200
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        assert sluss.get(path).status_code == 200
+
+
+def test_the_entries_of_a_batch_count_one_by_one(another: Another) -> None:
+    sluss = another(requests_per_minute=LIMIT)
+    entry = {"request": {"method": "GET", "url": "Task?_count=0"}}
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [entry] * 199}
+    assert {e["response"]["status"] for e in content(sluss.post("/fhir", batch))["entry"]} == {"200 OK"}
+    told = [e["response"]["status"] for e in content(sluss.post("/fhir", batch))["entry"]]
+    assert told == ["200 OK"] * 99 + ["429 Too Many Requests"] * 100
+
+
+def test_a_transaction_that_is_cut_off_by_it_is_not_done_at_all(another: Another, rows: Rows) -> None:
+    sluss = another(requests_per_minute=LIMIT)
+    task = sluss.refer()["task"]
+    _use_up(sluss, LIMIT - 5)
+    before = rows()
+    noted = {**task, "note": [*task.get("note", []), {"text": "Ring efter 15"}]}
+    put = {"resource": noted, "request": {"method": "PUT", "url": f"Task/{task['id']}"}}
+    reads = [{"request": {"method": "GET", "url": "Task?_count=0"}}] * 5
+    answer = sluss.post("/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [put, *reads]})
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"]
+    after = rows()
+    assert {name: after[name] for name in ("Task", "resource_history", "journal") if name in after} == {
+        name: before[name] for name in ("Task", "resource_history", "journal") if name in before
+    }
+
+
+def test_what_is_throttled_is_not_recorded_one_by_one(another: Another, rows: Rows) -> None:
+    sluss = another(requests_per_minute=LIMIT)
+    _use_up(sluss)
+    before = rows()
+    for _ in range(20):
+        assert sluss.get("/fhir/Task/some-id").status_code == 429
+    assert rows() == before
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/fhir/Task"), ("POST", "/fhir"), ("POST", "/auth/token")])
+def test_an_address_that_shows_no_good_credentials_is_soon_told_429(another: Another, method: str, path: str) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT, public_url="https://sluss.example")
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if path == "/auth/token" else {}
+    headers = {"Authorization": "Bearer guess"} if path != "/auth/token" else form
+
+    def ask(**more: object) -> int:
+        return sluss.call(method, path, b"" if method == "POST" else None, headers, **more).status_code
+
+    told = [ask() for _ in range(FAILED_PER_MINUTE)]
+    assert set(told) <= {400, 401}
+    assert ask() == 429
+    assert ask(environ_overrides=ELSEWHERE) in (400, 401)
+    assert sluss.get("/fhir/metadata").status_code == 200, "what anybody may ask is no attempt"
+
+
+def test_no_limit_when_it_is_switched_off(another: Another) -> None:
+    sluss = another(requests_per_minute=0)
+    _use_up(sluss, LIMIT + 1)
