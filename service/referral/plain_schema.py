@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
@@ -52,10 +53,20 @@ class _Patient(_Strict):
     municipality = fields.String(validate=_MUNICIPALITY, metadata=_FOUR_DIGITS)
 
 
+class _Whole(fields.Integer):
+    """A number without a fraction, however it is written: 48.0 is 48, as for JSON Schema, which the description of this
+    endpoint is written in.
+    """
+
+    def _validated(self, value: Any) -> Any:
+        is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+        return super()._validated(int(value) if is_whole else value)
+
+
 class _MadrsS(_Strict):
     date = fields.Date()
-    items = fields.List(fields.Integer(strict=True, validate=validate.Range(0, 6)), validate=validate.Length(equal=9))
-    total = fields.Integer(strict=True, validate=validate.Range(0, 54))
+    items = fields.List(_Whole(strict=True, validate=validate.Range(0, 6)), validate=validate.Length(equal=9))
+    total = _Whole(strict=True, validate=validate.Range(0, 54))
 
     @validates_schema
     def _agrees(self, data: Mapping[str, Any], **_: object) -> None:

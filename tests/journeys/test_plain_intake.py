@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fhir_mappings.strict_json import dump
 from tests.journeys.conftest import Service
 from tests.journeys.referrals import ADULT, BOOKING_UNIT, OTHER_UNIT, UNIT, S, plain, referral
 from tests.journeys.steps import findings_of, messages, refer, task_of
@@ -131,6 +132,23 @@ def test_every_field_error_is_told_at_once_as_problem_json(service: Service) -> 
     }
     assert all(e["text"] and e["detail"] for e in told["errors"])
     assert service.count("ServiceRequest") == 0
+
+
+@pytest.mark.parametrize("written", [b"12", b"12.0", b"1.2e1", b"12.000"])
+def test_a_total_is_a_whole_number_however_it_is_written(service: Service, written: bytes) -> None:
+    body = dump(plain(madrs_s={"date": "2026-11-18", "total": 7777})).encode().replace(b"7777", written)
+    answer = service.referrer().post("/intake/referrals", body)
+    assert answer.status_code == 201, answer.text
+    (rating,) = service.all_of(answer.json()["service_request"], "Observation")
+    assert rating["valueQuantity"]["value"] == 12
+
+
+@pytest.mark.parametrize("written", [b"12.5", b"1e300", b'"12"', b"true", b"55", b"-1", b"null"])
+def test_a_total_that_is_no_whole_number_of_the_scale_is_a_field_error(service: Service, written: bytes) -> None:
+    body = dump(plain(madrs_s={"date": "2026-11-18", "total": 7777})).encode().replace(b"7777", written)
+    answer = service.referrer().post("/intake/referrals", body)
+    assert answer.status_code == 422, answer.text
+    assert {e["field"] for e in answer.json()["errors"]} == {"madrs_s.total"}
 
 
 @pytest.mark.parametrize(
