@@ -103,10 +103,13 @@ def _rights(sight: Sight, parameters: Parameters) -> list[str]:
 
 def _addressed(sight: Sight, of: str, parameters: Parameters) -> str:
     """A message to one of the units; to any, where all are seen."""
-    row = f"f.type = {of}.type AND f.id = {of}.id AND f.param = 'recipient:identifier'"
-    if not sight.every_referral:
-        units = [indexed(f"{Systems.HSA_ID}|{unit}") for unit in sorted(sight.organisations)]
-        row += f" AND f.value = ANY({parameters.add(units, array=True)}::text[])"
+    row = f"f.type = {of}.type AND f.id = {of}.id AND "
+    if sight.every_referral:
+        row += "f.param = 'recipient:identifier'"
+    else:
+        units = [f"recipient:identifier {indexed(f'{Systems.HSA_ID}|{unit}')}" for unit in sorted(sight.organisations)]
+        # As one text: by the value alone all messages to the unit would be gone through for each of them.
+        row += f"f.param || ' ' || f.value = ANY({parameters.add(units, array=True)}::text[])"
     return f"EXISTS (SELECT FROM search_value f WHERE {row}{BY_ITSELF})"
 
 
