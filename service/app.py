@@ -35,6 +35,7 @@ from service.web import (
     operations,
     plain,
     reading,
+    record,
     recording,
     rest,
     searching,
@@ -89,6 +90,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     for room in (
         system,
         subscriptions,
+        record,
         operations,
         extraction,
         hooks,

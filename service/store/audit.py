@@ -7,9 +7,12 @@ own, since pollers wait for write transactions and nobody is to wait for a read.
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
+import psycopg
+
 from fhir_mappings.strict_json import dump
 from service.store.audit_records import AuditEvent
 from service.store.connections import RECORDER, Connections
+from service.store.records import StoreUnavailable
 
 COLUMNS: LiteralString = (
     "id, recorded, action, interaction, outcome, status, role, client, person, unit, organisations, teams, via, reason,"
@@ -48,8 +51,11 @@ class Audit:
 
     def record(self, *events: AuditEvent) -> None:
         """Adds to the record; it is on disk when this returns."""
-        with self._connections.connection() as connection:
-            connection.execute(RECORD, parameter(events))
+        try:
+            with self._connections.connection() as connection:
+                connection.execute(RECORD, parameter(events))
+        except psycopg.Error as problem:  # no right to, say; its message repeats the row
+            raise StoreUnavailable(f"not recorded: {type(problem).__name__}") from None
 
     def close(self) -> None:
         """Closes idle connections."""

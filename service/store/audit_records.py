@@ -1,8 +1,6 @@
 """What the record of who did what holds, as plain records. They know nothing of SQL."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from fhir_mappings.records import Json
@@ -113,32 +111,3 @@ def _text(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     return [_text(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One row of the record, as it stands."""
-
-    id: int
-    recorded: datetime
-    action: str
-    interaction: str
-    outcome: int
-    status: int | None
-    role: str
-    client: str | None
-    person: str | None
-    unit: str | None
-    organisations: Sequence[str]
-    teams: Sequence[str]
-    via: str | None
-    reason: str | None
-    token: str | None
-    address: str | None
-    request_id: str | None
-    tried: str | None
-    query: str | None
-    about: Sequence[str]
-    """`Type/id`"""
-    versions: Sequence[int]
-    patients: Sequence[str]

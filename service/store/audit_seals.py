@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
+from fhir_mappings.audit_event import Recorded
 from fhir_mappings.strict_json import dump
 from service.store.audit import COLUMNS
-from service.store.audit_records import Recorded
 from service.store.connections import SEALER, Connections
 from service.store.moments import instant
 

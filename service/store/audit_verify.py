@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
 
+from fhir_mappings.audit_event import Recorded
 from service.store.audit import COLUMNS
-from service.store.audit_records import Recorded
 from service.store.audit_seals import FIRST, Seal, digest_of
 from service.store.connections import SEALER, Connection, Connections
 

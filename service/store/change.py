@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -252,7 +253,7 @@ class Change(View):
         patients = {f"Patient/{id_}": None for ref in deeds.referrals if (id_ := self._patients.get(ref))}
         patients |= {reference.partition("/_")[0]: None for reference in deeds.written if reference[:8] == "Patient/"}
         event = AuditEvent(
-            acting.act if acting else deeds.act_of(self._agent),
+            deeds.done_as(acting.act) if acting else deeds.act_of(self._agent),
             about=deeds.about(acting.act.target if acting else ""),
             patients=(*(acting.patients if acting else ()), *patients),
             referrals=tuple(ref for ref in deeds.referrals if ref not in self._patients),
@@ -323,6 +324,13 @@ class _Deeds:
         """What was written; first what the act was about."""
         main = next((reference for reference in self.written if reference.startswith(target)), None)
         return tuple(dict.fromkeys((main, *self.written))) if main else tuple(self.written)
+
+    def done_as(self, act: Act) -> Act:
+        """The act; what a transaction was is told by what it has made of its main thing."""
+        main = next(iter(self.about(act.target)), "")
+        if act.interaction != "transaction" or not main:
+            return act
+        return replace(act, action="C" if main.endswith("/_history/1") else "U")
 
     def act_of(self, agent: Agent) -> Act:
         """What it was, by what it has written."""

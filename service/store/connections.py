@@ -23,6 +23,7 @@ RECORDER = "sluss-record"
 """Adds to the record what changes nothing: no poller waits for it."""
 EXCHANGE = "sluss-exchange"
 SEALER = "sluss-seal"
+AUDITOR = "sluss-audit"
 
 _PLANNING: tuple[LiteralString, ...] = (
     # Every statement of views and changes is written for certain indexes. It is planned once, and never from what a
@@ -44,6 +45,7 @@ _LIMITS: dict[str, tuple[LiteralString, ...]] = {
     ),
     RECORDER: ("SET statement_timeout = '5s'", "SET lock_timeout = '4s'", *_PLANNING),
     READER: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on", *_PLANNING),
+    AUDITOR: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on"),
     # Also looks at the whole record, when somebody asks for it.
     SEALER: ("SET idle_in_transaction_session_timeout = '10min'",),
     # May hold a lock while another server is asked; its sweeps go through whole tables.

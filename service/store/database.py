@@ -10,9 +10,10 @@ from fhir_mappings.strict_json import dump
 from service.store import migrate, statements
 from service.store.audit import Audit
 from service.store.audit_records import Acting
+from service.store.audit_search import AuditView
 from service.store.change import Change
 from service.store.clients import Clients
-from service.store.connections import READER, WRITER, Connections
+from service.store.connections import AUDITOR, READER, WRITER, Connections
 from service.store.subscriptions import Subscriptions
 from service.store.view import View
 
@@ -33,6 +34,8 @@ class Store:
         self.subscriptions = Subscriptions(self._writers, self._readers)
         self.clients = Clients(self._writers, self._readers)
         self.audit = Audit(self.url, pool_size, wait)
+        self._auditors = Connections(self.url, AUDITOR, 2, wait)
+        self.audit_view = AuditView(self._auditors)
         self.acting: Acting | None = None
 
     def acting_for(self, acting: Acting) -> "Store":
@@ -91,5 +94,5 @@ class Store:
 
     def close(self) -> None:
         """Closes idle connections."""
-        for connections in (self._writers, self._readers, self.audit):
+        for connections in (self._writers, self._readers, self._auditors, self.audit):
             connections.close()

@@ -396,22 +396,10 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
     "AuditEvent": (
         _code("action", f"{_FHIR}audit-event-action"),
         _code("outcome", f"{_FHIR}audit-event-outcome"),
-        _coding("type"),
-        _coding("subtype"),
-        _coding("entity-type", "entity.type"),
-        _coding("entity-role", "entity.role"),
-        _concept("agent-role", "agent.role"),
-        _code("altid", path="agent.altId"),
-        _code("site", path="source.site"),
-        _string("agent-name", "agent.name"),
-        _string("entity-name", "entity.name"),
-        _string("address", "agent.network.address"),
-        _uri("policy", "agent.policy"),
         _reference("agent", "agent.who", *_ORGANISED, "Patient"),
-        _reference("entity", "entity.what", *_ORDER, "Communication", "Observation", "Patient"),
+        _reference("entity", "entity.what", *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         # R4 also means a patient who acts; none does here.
         _reference("patient", "entity.what", "Patient", rows="entity"),
-        _reference("source", "source.observer", *_ORGANISED),
         _date("date", "recorded", main=True),
     ),
 }

@@ -34,6 +34,8 @@ def methods_of(path: str) -> list[str]:
             return ["POST"]
         case ["fhir", "metadata"]:
             return _READ
+        case ["fhir", "AuditEvent", *below]:
+            return _of_record(below)
         case ["fhir", "Subscription", *below]:
             return _of_subscriptions(below)
         case ["fhir", type_, *below] if type_ in TYPES:
@@ -57,6 +59,17 @@ def _of_resources(type_: str, below: list[str]) -> list[str]:
     return []
 
 
+def _of_record(below: list[str]) -> list[str]:
+    match below:
+        case []:
+            return _READ
+        case ["_search"]:
+            return ["POST"]
+        case [id_] if not id_.startswith(("_", "$")):
+            return _READ
+    return []
+
+
 def _of_subscriptions(below: list[str]) -> list[str]:
     match below:
         case []:
@@ -72,7 +85,7 @@ def _of_subscriptions(below: list[str]) -> list[str]:
 
 def _nothing_here(path: str) -> Refusal:
     type_ = path.split("/")[1]
-    if type_.isalpha() and type_[0].isupper() and type_ not in {*TYPES, "Subscription"}:
+    if type_.isalpha() and type_[0].isupper() and type_ not in {*TYPES, "AuditEvent", "Subscription"}:
         told = ("Sluss har inga resurser av den typen.", "this resource type is not supported; see /fhir/metadata")
     else:
         told = ("Det här gör inte Sluss.", "no such interaction or operation is declared here; see /fhir/metadata")

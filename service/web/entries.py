@@ -156,11 +156,7 @@ _CONDITIONS = {
 def _environ(entry: Entry, resource: Json | None) -> "WSGIEnvironment":
     """The outer request's environment with the entry's own method, address, conditions and body."""
     _, _, query = (entry.url or "").partition("?")
-    kept: dict[str, Any] = {
-        name: value
-        for name, value in request.environ.items()
-        if not name.startswith(_ITS_OWN)
-    }
+    kept: dict[str, Any] = {name: value for name, value in request.environ.items() if not name.startswith(_ITS_OWN)}
     sent = {
         "HTTP_IF_NONE_EXIST": entry.if_none_exist,
         "HTTP_IF_MATCH": entry.if_match,

@@ -73,6 +73,7 @@ class _Queue(Collector):
             watermarks = self.store.view().watermarks()
             server = self.store.view().external_server()
             subscriptions = self.store.subscriptions.figures()
+            unsealed_since = self.store.audit_view.unsealed_since()
         except StoreUnavailable:
             yield GaugeMetricFamily("sluss_up", "1 when the database answers", 0)
             return
@@ -89,6 +90,9 @@ class _Queue(Collector):
         yield from _exchange(exchange, now)
         yield from _collection(exchange, watermarks)
         yield from _subscriptions(subscriptions, now)
+        yield GaugeMetricFamily(
+            "sluss_record_unsealed_seconds", "Age of the oldest event that no seal covers", _age(unsealed_since, now)
+        )
         yield GaugeMetricFamily(
             "sluss_external_server_down_seconds", "Time that it has not answered", _age(server.down_since, now)
         )
@@ -151,6 +155,8 @@ def _age(since: datetime | None, now: datetime) -> float:
 
 
 def _begin() -> None:
+    if "sluss.request_id" in request.environ:
+        return  # an entry of a Bundle is part of its request
     given = request.headers.get(REQUEST_ID, "")
     request.environ["sluss.request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     request.environ["sluss.began"] = time.perf_counter()

@@ -21,7 +21,7 @@ def read(type_: str, id_: str) -> Response:
     stored = seen("r").get(type_, id_)
     if stored is None:
         raise not_found(type_, id_)
-    return _shown(stored)
+    return shown(stored)
 
 
 @blueprint.get("/<type_>/<id_>/_history/<int:version>")
@@ -30,7 +30,7 @@ def vread(type_: str, id_: str, version: int) -> Response:
     stored = seen("r").version(type_, id_, version)
     if stored is None:
         raise not_found(type_, f"{id_}/_history/{version}")
-    return _shown(stored)
+    return shown(stored)
 
 
 @blueprint.get("/<type_>/_history")
@@ -57,7 +57,7 @@ def _history(type_: str, id_: str | None) -> Response:
     return answer
 
 
-def _shown(stored: Stored) -> Response:
+def shown(stored: Stored) -> Response:
     """A version as `_summary`, `_elements` and `_pretty` ask for it."""
     if _is_known(stored):
         return replies.unchanged(stored)

@@ -178,7 +178,7 @@ def interaction_of(method: str, path: str) -> tuple[str, str]:
         return "create", "ServiceRequest/"
     if not path.startswith("/fhir") or any(part.startswith("$") for part in below):
         return "operation", ""
-    type_, id_ = (f"{part}/" if part[:1] != "_" else "" for part in (*below, "", "")[:2])
+    type_, id_ = (f"{part}/" if part and part[0] not in "_$" else "" for part in (*below, "", "")[:2])
     about = type_ + id_ if type_ else ""
     if method in ("GET", "HEAD"):
         return _READS.get(tuple(part if part == "_history" else "*" for part in below), "read"), about

@@ -1,5 +1,7 @@
 """search-type, by GET and POST. https://hl7.org/fhir/R4/http.html#search"""
 
+from collections.abc import Callable
+
 from flask import Blueprint, Response, request
 
 from fhir_mappings.bundle import searchset
@@ -22,16 +24,21 @@ blueprint = Blueprint("search", __name__, url_prefix="/fhir")
 @blueprint.get("/<type_>")
 def by_get(type_: str) -> Response:
     """search-type by GET."""
-    return _search(type_, list(request.args.items(multi=True)))
+    return answer_to(type_, list(request.args.items(multi=True)), _find)
 
 
 @blueprint.post("/<type_>/_search")
 def by_post(type_: str) -> Response:
     """search-type by POST; parameters in the URL count too."""
-    return _search(type_, [*request.args.items(multi=True), *request.form.items(multi=True)])
+    return answer_to(type_, [*request.args.items(multi=True), *request.form.items(multi=True)], _find)
 
 
-def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
+def _find(query: SearchQuery) -> Page:
+    return seen("s").search(query)
+
+
+def answer_to(type_: str, parameters: list[tuple[str, str]], find: Callable[[SearchQuery], Page]) -> Response:
+    """The page that `find` has for these parameters. Raises Refusal with every problem that they have."""
     query = parse_query(type_, opened(parameters), strict=is_strict(), own_base=base_url())
     issues = query if isinstance(query, list) else []
     pretty = dict(parameters).get("_pretty", "false")
@@ -42,7 +49,7 @@ def _search(type_: str, parameters: list[tuple[str, str]]) -> Response:
     if "_format" in request.form:
         check_format(request.form["_format"])
     try:
-        page = seen("s").search(query)
+        page = find(query)
     except TooCostly as problem:
         asked = "The search takes too long; ask for less: a patient, a focus, an identifier, a date or a code."
         raise Refusal(Kind.UNREADABLE, [_cannot(IssueCode.TOO_COSTLY, asked)]) from problem

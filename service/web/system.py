@@ -11,9 +11,13 @@ from service.store.records import ExchangeFigures, ServerRow, StoreUnavailable
 from service.web import replies, subscriptions, tokens
 from service.web.capability import capability_statement
 from service.web.measuring import exposition
+from service.web.record import described
 from service.web.requests_in import base_url, house
 
 blueprint = Blueprint("system", __name__)
+
+UNSEALED_SECONDS = 60
+"""An event that no seal covers for longer than this makes the record `degraded`: the worker seals it within one."""
 
 LATE_SECONDS = 300
 """A job that has been due for longer than this makes the queue `degraded`, a look that long ago the collection."""
@@ -25,6 +29,7 @@ def metadata() -> Response:
     statement = capability_statement(house().canonical, base_url())
     if current_app.config["AUTH"] != "off":
         statement["rest"][0]["security"] = tokens.security()
+    statement["rest"][0]["resource"].append(described())
     if subscriptions.endpoints().hosts:
         statement["rest"][0]["resource"].append(subscriptions.described(house().canonical))
     return replies.fhir(dump(statement))
@@ -63,15 +68,23 @@ def _degradable() -> dict[str, str]:
     figures = house().store.view().queue_figures(now)
     late = figures.oldest_due is not None and (now - figures.oldest_due).total_seconds() > LATE_SECONDS
     queue = "degraded: jobs wait; does a worker run?" if late else "ok"
+    record = _record(house().store.audit_view.unsealed_since(), now)
     if current_app.config["FHIR_SERVER_URL"] is None:
-        return {"external_fhir_server": "off", "queue": queue}
+        return {"external_fhir_server": "off", "queue": queue, "record": record}
     view = house().store.view()
     server, exchange = view.external_server(), view.exchange_figures()
     return {
         "external_fhir_server": _delivery(server, exchange, figures.failing),
         "collection": _collection(exchange, now),
         "queue": queue,
+        "record": record,
     }
+
+
+def _record(unsealed_since: datetime | None, now: datetime) -> str:
+    if unsealed_since is None or (now - unsealed_since).total_seconds() <= UNSEALED_SECONDS:
+        return "ok"
+    return f"degraded: not sealed since {unsealed_since.isoformat(timespec='seconds')}; does a worker run?"
 
 
 def _delivery(server: ServerRow, exchange: ExchangeFigures, failing: int) -> str:

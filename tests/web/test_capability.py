@@ -9,6 +9,7 @@ from fhir_mappings.records import Json
 from fhir_mappings.terminology import Canonical
 from service.settings import Settings
 from service.web.capability import capability_statement
+from service.web.record import described
 from tests.web.caller import FHIR, Sluss, content, issues, single
 
 STATEMENT = capability_statement(Canonical(Settings().canonical_base), "http://localhost/fhir")
@@ -67,7 +68,10 @@ def test_it_is_valid_r4_and_says_which_version_and_format() -> None:
 def test_metadata_answers_with_it(sluss: Sluss) -> None:
     answer = sluss.get("/fhir/metadata")
     assert answer.status_code == 200
-    assert content(answer) == STATEMENT
+    told = content(answer)
+    record = told["rest"][0]["resource"].pop()
+    assert told == STATEMENT
+    assert record == described()
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_ready_says_that_database_and_migrations_are_fine_and_that_exchange_is_o
         "migrations": "ok",
         "external_fhir_server": "off",
         "queue": "ok",
+        "record": "ok",
     }
 
 

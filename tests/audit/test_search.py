@@ -1,0 +1,144 @@
+"""`/fhir/AuditEvent`: what an administrator finds in the record."""
+
+import pytest
+
+from fhir_mappings.r4 import validate
+from service.store.audit_records import Act, Agent, AuditEvent
+from service.store.database import Store
+from tests.audit.conftest import Events
+from tests.audit.tampering import rows, tamper
+from tests.web.caller import UNIT, Sluss, content, issues
+
+PERSON, OTHER = "SE2321000198-P001", "SE2321000198-P002"
+HSA = "urn:oid:1.2.752.29.4.19"
+
+
+@pytest.fixture
+def recorded(store: Store, sluss: Sluss) -> None:
+    """Five events, a minute apart, of a record that is otherwise empty."""
+    tamper(store, "TRUNCATE audit_event RESTART IDENTITY")
+    gavle = Agent("therapist", "klient", PERSON, UNIT, teams=("gavle",), request_id="r-1", address="192.0.2.7")
+    other = Agent("referrer", None, OTHER, organisations=("SE2321000198-EX02",))
+    store.audit.record(AuditEvent(Act(gavle, "read", "R"), 0, 200, ("Task/1/_history/2",), ("Patient/1",)))
+    store.audit.record(AuditEvent(Act(gavle, "search-type", "E", query="a=b"), 0, 200, (), ("Patient/1", "Patient/2")))
+    store.audit.record(AuditEvent(Act(other, "update", "U"), 0, 200, ("Task/2/_history/3", "CarePlan/2/_history/1")))
+    store.audit.record(AuditEvent(Act(other, "read", "R", "GET /fhir/Task/1"), 4, 404, ("Task/1",)))
+    store.audit.record(AuditEvent(Act(other, "operation", "E"), 0, 200, (), ("personnummer|199002222397",)))
+    tamper(store, "UPDATE audit_event SET recorded = '2026-11-23T10:00:00Z'::timestamptz + id * interval '1 minute'")
+
+
+def found(sluss: Sluss, query: str) -> list[str]:
+    return sorted(event["id"] for event in sluss.search(f"AuditEvent?_lastUpdated=lt2026-11-23T11:00:00Z&{query}"))
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("", "12345"),
+        ("_id=2,4", "24"),
+        ("_id=02,x", ""),
+        ("date=2026-11-23", "12345"),
+        ("date=2026-11-23T10:02Z", "2"),
+        ("date=ge2026-11-23T10:02:00Z&date=lt2026-11-23T10:04:00Z", "23"),
+        ("date=gt2026-11-23T10:04:00Z", "5"),
+        ("date=ne2026-11-23T10:04Z", "1235"),
+        ("patient=Patient/1", "12"),
+        ("patient=2", "2"),
+        ("patient=Patient/1,Patient/2", "12"),
+        ("patient:identifier=http://electronichealth.se/identifier/personnummer|199002222397", "5"),
+        ("patient:identifier=199002222397", "5"),
+        ("patient:identifier=https://other.example|199002222397", ""),
+        ("patient:missing=true", "34"),
+        ("entity=Task/1", "14"),
+        ("entity=CarePlan/2", "3"),
+        ("entity=Patient/2", "2"),
+        ("entity:identifier=r-1", "12"),
+        (f"agent:identifier={HSA}|{PERSON}", "12"),
+        (f"agent:identifier={HSA}|{UNIT}", "12"),
+        ("agent:identifier=SE2321000198-EX02", "345"),
+        ("agent:identifier=klient", "12"),
+        (f"agent:identifier=https://other.example|{PERSON}", ""),
+        ("agent:identifier=https://sluss.example/fhir/identifier/device|sluss", "12345"),
+        ("agent=Practitioner/1", ""),
+        ("action=R", "14"),
+        ("action:not=R", "235"),
+        ("action=http://hl7.org/fhir/audit-event-action|U,E", "235"),
+        ("outcome=4", "4"),
+        ("outcome=0&action=R", "1"),
+        ("_tag=a", ""),
+        ("_tag:missing=true", "12345"),
+    ],
+)
+def test_events_are_found_by(sluss: Sluss, recorded: None, query: str, ids: str) -> None:
+    assert "".join(found(sluss, query)) == ids
+
+
+@pytest.mark.parametrize("sort", ["date", "-date", "_lastUpdated", "-_lastUpdated", "_id", "-_id", "action,-date"])
+def test_pages_follow_each_other_in_the_order_that_is_asked_for(sluss: Sluss, recorded: None, sort: str) -> None:
+    before = "AuditEvent?_lastUpdated=lt2026-11-23T11:00:00Z"
+    whole = [event["id"] for event in sluss.search(f"{before}&_sort={sort}")]
+    paged: list[str] = []
+    path: str | None = f"/fhir/{before}&_sort={sort}&_count=2"
+    while path:
+        page = content(sluss.get(path))
+        paged += [entry["resource"]["id"] for entry in page.get("entry", [])]
+        path = next((link["url"] for link in page["link"] if link["relation"] == "next"), None)
+    assert paged == whole
+    assert len(whole) == 5
+
+
+def test_how_many_there_are_is_told_when_it_is_asked_for(sluss: Sluss, recorded: None) -> None:
+    before = "/fhir/AuditEvent?_lastUpdated=lt2026-11-23T11:00:00Z"
+    assert content(sluss.get(f"{before}&_count=0"))["total"] == 5
+    page = content(sluss.get(f"{before}&_count=2&_total=accurate"))
+    assert (page["total"], len(page["entry"])) == (5, 2)
+
+
+def test_each_is_r4_and_read_as_it_is_found(sluss: Sluss, recorded: None) -> None:
+    for event in sluss.search("AuditEvent?_lastUpdated=lt2026-11-23T11:00:00Z"):
+        assert validate(event) == []
+        assert sluss.read(f"AuditEvent/{event['id']}") == event
+    for nothing in ("0", "99999", "x", "01", "9" * 30):
+        assert sluss.get(f"/fhir/AuditEvent/{nothing}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["_include=AuditEvent:patient", "patient.name=Test", "date=yesterday", "_sort=patient", "action:exact=R"]
+)
+def test_what_it_cannot_do_is_refused(sluss: Sluss, recorded: None, query: str) -> None:
+    assert issues(sluss.get(f"/fhir/AuditEvent?{query}"))
+    assert sluss.get(f"/fhir/AuditEvent?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("caller", ["therapist gavle", "therapist samordning", f"referrer {UNIT}", "platform"])
+def test_nobody_but_administrators_looks_at_it(sluss: Sluss, recorded: None, caller: str) -> None:
+    answers = [sluss.acting(caller).get(f"/fhir/AuditEvent{path}") for path in ("", "/1", "/99999", "?_id=1")]
+    assert {answer.status_code for answer in answers} == {403}
+    assert len({answer.get_data() for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nobody_writes_it(sluss: Sluss, recorded: None, method: str) -> None:
+    path = "/fhir/AuditEvent" if method == "POST" else "/fhir/AuditEvent/1"
+    assert sluss.call(method, path, {"resourceType": "AuditEvent"}).status_code == 405
+
+
+def test_a_look_at_the_record_is_in_the_record(sluss: Sluss, recorded: None, events: Events) -> None:
+    events()
+    sluss.search("AuditEvent?patient=Patient/1")
+    sluss.read("AuditEvent/1")
+    search, read = events()
+    assert (search.interaction, search.role, search.query) == ("search-type", "administrator", "patient=Patient/1")
+    assert (read.interaction, list(read.about)) == ("read", ["AuditEvent/1"])
+
+
+def test_a_patient_is_found_by_an_index(store: Store, recorded: None) -> None:
+    tamper(
+        store,
+        "INSERT INTO audit_event (action, interaction, outcome, role, organisations, teams, about, versions, patients)"
+        " SELECT 'R', 'read', 0, 'sluss', '{}', '{}', '{}', '{}', ARRAY['Patient/x' || n]"
+        " FROM generate_series(1, 20000) AS n",
+    )
+    tamper(store, "ANALYZE audit_event")
+    plan = rows(store, "EXPLAIN SELECT * FROM audit_event WHERE patients && ARRAY['Patient/1']")
+    assert "audit_event_by_patient" in str(plan)
