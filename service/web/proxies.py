@@ -19,11 +19,12 @@ def from_proxy() -> bool:
 
 
 def client_address() -> str | None:
-    """The address that a request comes from: who called the trusted proxies, else who called us.
+    """The address that a request comes from: who called the trusted proxies, else who called us; None where it has none
+    (a Unix socket).
 
     https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For#selecting_an_ip_address
     """
-    address = request.remote_addr
+    address = _read(request.remote_addr or "")
     if not from_proxy():
         return address
     for written in reversed(request.headers.get("X-Forwarded-For", "").split(",")):

@@ -1,7 +1,6 @@
 """Registered clients for the tests: what they are registered for, and a token for each."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from werkzeug.test import TestResponse
@@ -50,7 +49,7 @@ def ask(sluss: Sluss, assertion: str, **changes: str | None) -> TestResponse:
 
 def token_of(sluss: Sluss, client: str, **changes: str | None) -> str:
     """A token for a registered client."""
-    answer = ask(sluss, signing.signed(signing.claims(NOW, client)), **changes)
+    answer = ask(sluss, signing.signed(signing.claims(sluss.app.extensions["sluss"].clock(), client)), **changes)
     assert answer.status_code == 200, answer.text
     body: Json = answer.get_json()
     return str(body["access_token"])
@@ -62,6 +61,3 @@ def acting_with_token(sluss: Sluss, role: str, **reach: Any) -> WithToken:
     id_ = f"{role}-{len(sluss.app.extensions['sluss'].store.clients.listed())}"
     register(sluss, id_, role, **reach)
     return WithToken(sluss, token_of(sluss, id_, scope=scope))
-
-
-LATER = NOW + timedelta(seconds=301)
