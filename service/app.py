@@ -45,8 +45,8 @@ from service.web import (
     wake,
 )
 from service.web.addresses import check_declared
+from service.web.admission import SAFE_HEADERS, Admission
 from service.web.identity import identify
-from service.web.admission import Admission
 from service.web.proxies import networks_of
 from service.web.reasons import check_reason
 from service.web.requests_in import MOST_BYTES, check_address, check_media
@@ -106,10 +106,10 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
         app.register_blueprint(room.blueprint)
     app.after_request(_safe_headers)
     recording.register(app)
-    r4.prepare()
-    return app
     limits.register(app, settings.requests_per_minute)
     app.wsgi_app = Admission(app.wsgi_app, settings.threads)  # type: ignore[method-assign]  # as Flask would have it
+    r4.prepare()
+    return app
 
 
 def _provider(settings: Settings) -> Provider | None:
@@ -199,6 +199,6 @@ def _is_loopback(address: str | None) -> bool:
 
 
 def _safe_headers(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in SAFE_HEADERS:
+        response.headers.setdefault(name, value)
     return response

@@ -33,7 +33,8 @@ _ATTRIBUTES = _names(
 _LINKS = frozenset({"href", "src", "cite", "longdesc"})
 _SCHEMES = frozenset({"", "http", "https", "mailto", "tel", "urn"})
 _PICTURES = re.compile(r"data:image/(png|jpeg|gif|webp)[;,]", re.IGNORECASE)
-_ACTIVE_STYLE = re.compile(r"expression\s*\(|javascript:|url\s*\(|@import|behavior\s*:", re.IGNORECASE)
+# A backslash or a comment could hide any of them.
+_ACTIVE_STYLE = re.compile(r"\\|/\*|image-set|expression\s*\(|javascript:|url\s*\(|@import|behavior\s*:", re.IGNORECASE)
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 

@@ -29,6 +29,17 @@ PATIENCE = 10.0
 """Seconds that a request waits for a place at most."""
 RETRY_AFTER = "2"
 
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    # nothing here is a page; whoever makes a browser show it gets nothing that runs, loads, frames or tells of it
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Server", "sluss"),
+)
+"""Of every answer."""
+
 _ALIVE = "/health/live"
 
 
@@ -110,8 +121,7 @@ def _refused(environ: "WSGIEnvironment", start_response: "StartResponse") -> Ite
     headers = [
         ("Content-Type", "application/problem+json" if plain else "application/fhir+json; charset=utf-8"),
         ("Retry-After", RETRY_AFTER),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
+        *SAFE_HEADERS,
     ]
     start_response("503 Service Unavailable", headers)
     return [_PLAIN if plain else _FHIR]

@@ -126,6 +126,8 @@ def _http(problem: HTTPException) -> Response:
         headers["Allow"] = ", ".join(methods_of(request.path) or sorted(problem.valid_methods or ()))
     if status == 415 and request.method == "PATCH":
         headers["Accept-Patch"] = ", ".join(PATCHES)
+    if status == 415 and "Content-Encoding" in request.headers:
+        headers["Accept-Encoding"] = "identity"  # https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
     return outcome(status, [error(code, None, text, f"{status} {problem.name}")], headers)
 
 

@@ -115,6 +115,8 @@ def check_media() -> None:
     """
     if request.routing_exception is not None or request.path.startswith((WAKE, TOKEN, SMART_CONFIGURATION)):
         return
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType  # never unpacked: a few bytes can be a gigabyte
     searches = request.path.rstrip("/").endswith("/_search")
     nothing_sent = request.content_length == 0 or (searches and not request.content_type)
     if request.method in WRITING and not nothing_sent:
