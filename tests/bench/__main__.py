@@ -1,6 +1,6 @@
-"""Measures intake beside its bound, the hot searches over few and many referrals, start and memory.
+"""Measures intake beside its bound, start and memory. `tests.bench.searches` measures searches.
 
-Ends with status 1 when a target is missed. `--quick` measures for seconds only, over fewer referrals, to try it out.
+Ends with status 1 when a target is missed. `--quick` measures for seconds only, to try it out.
 """
 
 import shutil
@@ -13,20 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from urllib.parse import quote
 
 import click
 import psycopg
 
 from service.store import embedded
 from service.store.database import Store
-from service.store.moments import instant
-from tests.bench import bare, fill, machine, referrals, servers
+from tests.bench import bare, machine, referrals, servers
 from tests.bench.load import Figure, Load, run
-
-HSA = "urn:oid:1.2.752.29.4.19"
-NEW_MESSAGES = 10
-"""How many messages a reply poll finds."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +29,12 @@ class Plan:
 
     rounds: int = 5
     seconds: float = 6.0
-    search_seconds: float = 4.0
-    few: int = 1_000
-    many: int = 100_000
     processes: int = 2
     threads: int = 8
     connections: int = 8
 
 
-QUICK = Plan(rounds=2, seconds=2.0, search_seconds=1.5, many=5_000)
+QUICK = Plan(rounds=2, seconds=2.0)
 
 
 @dataclass(frozen=True)
@@ -142,54 +133,6 @@ class Bench:
         documents = added["resource"] + added["resource_history"]
         return round(documents / figure.requests), round(sum(added.values()) / figure.requests)
 
-    # ------------------------------------------------------------ searches
-
-    def searches(self) -> None:
-        """Work list and reply poll over few and over many referrals, in turn."""
-        plan = self.plan
-        began = time.perf_counter()
-        urls = {total: self.database(f"with_{total}") for total in (plan.few, plan.many)}
-        for total, url in urls.items():
-            fill.take_in_open_ones(url)
-            fill.copy(url, total)
-        size = " and ".join(f"{_size(url):,} MB" for url in urls.values())
-        self.tell("filling the stores", f"{time.perf_counter() - began:.0f} s; {size}")
-        with ExitStack() as stack:
-            running = {
-                total: stack.enter_context(servers.sluss(url, plan.processes, plan.threads))
-                for total, url in urls.items()
-            }
-            for name, caller, path_of in (("(c) work list", None, _work_list), ("(d) reply poll", "platform", _poll)):
-                figures: dict[int, list[Figure]] = {total: [] for total in urls}
-                for turn in range(min(plan.rounds, 4)):
-                    for total, server in running.items():
-                        load = Load(
-                            server.port,
-                            plan.search_seconds if turn else 1.0,
-                            plan.connections,
-                            caller=caller,
-                            paths=path_of(urls[total]),
-                        )
-                        figure = _sound(run(load))
-                        if turn:
-                            figures[total].append(figure)
-                measured = {
-                    total: Measured(tuple(found), tuple(running[total].memory())) for total, found in figures.items()
-                }
-                for total, one in measured.items():
-                    size = f"{one.figures[0].bytes_each / 1024:.0f} kB"
-                    self.tell(f"{name} over {total:,} referrals ({size})", one)
-                costs = [few.rate / many.rate for few, many in zip(*figures.values(), strict=True)]
-                cost = median(costs)
-                each = " ".join(f"{one:.2f}" for one in costs)
-                self.tell(
-                    f"{name}: cost over {plan.many:,} / over {plan.few:,}",
-                    f"{cost:.2f}   (rounds: {each})",
-                    "<= 1.5",
-                    kept=cost <= 1.5,
-                )
-            self._memory("searches", [rss for server in running.values() for rss in server.memory()])
-
     def _memory(self, after: str, held: Sequence[float]) -> None:
         most = max(held, default=float("inf"))
         self.tell(f"memory per web process after {after}, at most", f"{most:.0f} MB", "< 200 MB", kept=most < 200)
@@ -209,32 +152,6 @@ class Bench:
         self.tell("start with the embedded database, to /health/live", f"{seconds:.2f} s", "< 3 s", kept=seconds < 3)
 
 
-def _work_list(_: str) -> tuple[str, ...]:
-    return tuple(
-        f"/fhir/Task?owner=HealthcareService/{team},PractitionerRole/{team}-1"
-        "&status=requested,received,accepted,in-progress,on-hold&_sort=-_lastUpdated"
-        "&_include=Task:focus&_include=Task:patient"
-        for team in fill.TEAMS
-    )
-
-
-def _poll(url: str) -> tuple[str, ...]:
-    paths = []
-    with psycopg.connect(url) as connection:
-        for unit in fill.TEAMS.values():
-            row = connection.execute(
-                "SELECT last_updated FROM search_value WHERE type = 'Communication' AND param = 'recipient:identifier'"
-                " AND value = %s AND status = 'completed' ORDER BY last_updated DESC OFFSET %s LIMIT 1",
-                (f"{HSA}|{unit}", NEW_MESSAGES),
-            ).fetchone()
-            assert row is not None
-            paths.append(
-                f"/fhir/Communication?recipient:identifier={quote(HSA)}%7C{unit}&status=completed"
-                f"&_lastUpdated=gt{instant(row[0])}&_sort=_lastUpdated&_count=200"
-            )
-    return tuple(paths)
-
-
 def _sound(figure: Figure) -> Figure:
     """The figure, if every request succeeded: a fast refusal is no good figure. Raises ClickException otherwise."""
     if figure.failures:
@@ -252,13 +169,6 @@ def _row_counts(url: str) -> dict[str, int]:
         return counts
 
 
-def _size(url: str) -> int:
-    """Of a database, in MB."""
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    return int(row[0]) // 1024**2 if row else 0
-
-
 @contextmanager
 def _cluster(parent: Path | None) -> Iterator[tuple[Path, str]]:
     """A folder that is gone afterwards, with a PostgreSQL in it as it comes: everything committed is on disk."""
@@ -271,11 +181,11 @@ def _cluster(parent: Path | None) -> Iterator[tuple[Path, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-PARTS = ("start", "intake", "searches")
+PARTS = ("start", "intake")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Short, over 5,000 referrals at most: for trying it out.")
+@click.option("--quick", is_flag=True, help="Short, for trying it out.")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Some parts only.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Disk to measure on.")
 def main(quick: bool, only: tuple[str, ...], folder: Path | None) -> None:

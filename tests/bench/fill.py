@@ -1,237 +1,254 @@
-# ruff: noqa: S608 - the texts are put together from constants of this file; every value is a parameter
-"""Stores with few and with many referrals and the same open ones: real intakes, and copies of them that have ended.
+"""Stores of any size, with the same open referrals: what the service wrote for a few families (`lives`), multiplied.
 
-Some referrals are taken in by the service itself. Part of them (the templates) have ids that begin with MARK, and are
-copied by SQL under other ids, patients, numbers and dates, with Task completed and its first version in the history, in
-every table that a completed referral has rows in (its jobs and time limits are gone by then).
+Every row that the service left of a family, in whichever table, is written again for each copy with other ids, another
+patient, and times that lie further back. So a copy has what a real referral has: no table, column or index value is
+known here. What families share (units, roles, the directory) is there once.
 """
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 
 import psycopg
 
 from fhir_mappings.datetimes import SWEDEN
-from fhir_mappings.terminology import Canonical
-from service.app import create_app
-from service.packs.loading import load
-from service.referral.house import House
-from service.settings import Settings
-from service.store.database import Store
+from service.store.index_values import digest
 from tests.bench import referrals
+from tests.bench.lives import FAMILIES, FAMILY, OPEN, SERIALS, SPAN, mark
 
-MARK = "00000000-"
+_A_DAY = 12
+"""Copies of each family for each day back in time."""
+_APART = timedelta(seconds=3787)
+"""Between the copies of one day: whole seconds, so that what is written to the second, or to the millisecond, stays."""
 
-TEAMS = {
-    "gavle": "SE2321000198-EX01",
-    "vastra-gastrikland": "SE2321000198-EX03",
-    "norra-halsingland": "SE2321000198-EX04",
-    "sodra-halsingland": "SE2321000198-EX05",
-}
-"""A unit on the platform for each team."""
-
-TEMPLATES = 40
-OPEN = 160
-"""Open referrals in each store, templates among them: 40 for each team."""
+_TIME = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(?::\d\d)?)"
+_DAY = rb"\b\d{4}-\d\d-\d\d\b"
+_DIGEST = rb"\b[0-9a-f]{64}\b"
 
 
-@dataclass
-class _Ids:
-    """Ids as the service makes them; those of templates begin with MARK."""
-
-    marked: bool = False
-
-    def __call__(self) -> str:
-        made = str(uuid.uuid4())
-        return MARK + made[len(MARK) :] if self.marked else made
+def copies_for(total: int) -> int:
+    """The number of copies of each family that makes a store of `total` referrals. Raises ValueError for an odd one."""
+    copies, rest = divmod(total - OPEN, FAMILIES * FAMILY)
+    if rest:
+        raise ValueError(f"{total} referrals are not {OPEN} and a multiple of {FAMILIES * FAMILY}")
+    return copies
 
 
-@dataclass
-class _Clock:
-    """Goes on by a minute with each referral, so that each has times of its own."""
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What sets a copy apart: what its ids begin with, whom it is about, and how far back it lies."""
 
-    now: datetime = field(default_factory=lambda: datetime.now(SWEDEN) - timedelta(minutes=OPEN + 60))
+    mark: bytes
+    identity: bytes
+    days: int
+    back: timedelta
+    """As many days and some hours."""
 
-    def __call__(self) -> datetime:
-        return self.now
+
+class _Pattern:
+    """The rows of a family in one table, as lines of COPY, cut where they differ between copies."""
+
+    def __init__(self, lines: bytes, token: re.Pattern[bytes], ways: dict[bytes, Callable[[Copy], bytes]]) -> None:
+        self._parts = token.split(lines)
+        self._found = self._parts[1::2]
+        self._length = len(lines)
+        self._ways = {found: ways.get(found) or _way(found) for found in self._found}
+
+    def __len__(self) -> int:
+        """Bytes."""
+        return self._length
+
+    def of(self, copy: Copy) -> bytes:
+        """The lines of a copy."""
+        values = {found: way(copy) for found, way in self._ways.items()}
+        parts = self._parts.copy()
+        parts[1::2] = [values[found] for found in self._found]
+        return b"".join(parts)
 
 
-def take_in_open_ones(url: str) -> None:
-    """OPEN referrals through the service's own intake, the last TEMPLATES of them to be copied from.
+@dataclass(frozen=True)
+class Multiplier:
+    """What the service has written of families, ready to be written again."""
 
-    Raises ValueError when one is not found eligible.
+    tables: dict[str, tuple[str, ...]]
+    """Table → its columns."""
+    patterns: dict[str, list[_Pattern]]
+    """Table → what each family has there."""
+    shared: dict[str, _Pattern]
+    """Table → what belongs to all."""
+    begins: tuple[datetime, ...]
+    """When each family's first referral came."""
+
+    def fill(self, url: str, copies: int, tell: Callable[[int], None]) -> None:
+        """Writes `copies` copies of each family, oldest first, into the empty store at `url`. `tell` is given numbers
+        that add up to `steps(copies)`.
+        """
+        # The largest first, and two at once: PostgreSQL is what takes the time.
+        tables = sorted(self.tables, key=lambda table: -sum(map(len, self.patterns[table])))
+        with ThreadPoolExecutor(2) as hands:
+            for done in [hands.submit(self._fill, url, table, copies, tell) for table in tables]:
+                done.result()
+
+    def _fill(self, url: str, table: str, copies: int, tell: Callable[[int], None]) -> None:
+        share = sum(map(len, self.patterns[table]))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'; SET maintenance_work_mem = '1GB'")
+            # Nothing but the rows: what a table does of itself when it is written has left its rows already.
+            connection.execute("SET session_replication_role = replica")
+            again = _take_away_indexes(connection, table)
+            with connection.transaction(), connection.cursor() as cursor:
+                # Emptied in this transaction, so that its rows can be frozen: PostgreSQL never goes through them again.
+                cursor.execute(f'TRUNCATE "{table}"'.encode())
+                command = f'COPY "{table}" ({", ".join(self.tables[table])}) FROM STDIN (FREEZE)'
+                with cursor.copy(command.encode()) as rows:
+                    rows.write(self.shared[table].of(Copy(b"", b"", *_back(copies + _A_DAY))))
+                    for family, copy in self.copies(copies):
+                        rows.write(self.patterns[table][family].of(copy))
+                        tell(len(self.patterns[table][family]))
+            for statement in again:
+                connection.execute(statement.encode())
+                tell(share * copies // len(again) // 2)
+            connection.execute(f'ANALYZE "{table}"'.encode())
+
+    def steps(self, copies: int) -> int:
+        """About how much there is to do for a store."""
+        return sum(len(pattern) for patterns in self.patterns.values() for pattern in patterns) * copies * 3 // 2
+
+    def copies(self, copies: int) -> Iterator[tuple[int, Copy]]:
+        """(number of the family, what sets the copy apart) of each, oldest first."""
+        people = referrals.identities(serials=SERIALS)
+        for number in range(copies, 0, -1):
+            days, back = _back(number)
+            for family, (begins, identity) in enumerate(zip(self.begins, islice(people, FAMILIES), strict=True)):
+                digits = f"{int((begins - back).timestamp() * 1000):012x}"
+                yield family, Copy(f"{digits[:8]}-{digits[8:]}".encode(), identity.encode(), days, back)
+
+
+def _back(number: int) -> tuple[int, timedelta]:
+    days, within = divmod(number, _A_DAY)
+    days += SPAN.days + 2
+    return days, timedelta(days=days) + within * _APART
+
+
+def read(url: str, patients: list[str]) -> Multiplier:
+    """What is in the store at `url`, where `lives.live_families` has lived families of these patients.
+
+    Raises ValueError when something there cannot be told to be of one family or of all.
     """
-    ids, clock = _Ids(), _Clock()
-    store = Store(url)
-    house = House(store, load("gavleborg"), Canonical("https://sluss.example/fhir"), clock, ids)
-    client = create_app(Settings(database_url=url, log_level="error"), house).test_client()
-    people = list(islice(referrals.identities(1990, 1999), OPEN))
-    filled = [referrals.template(unit, clock.now.date(), books=team == "gavle") for team, unit in TEAMS.items()]
-    for number in range(OPEN):
-        ids.marked = number >= OPEN - TEMPLATES
-        clock.now += timedelta(minutes=1)
-        placer = f"B-{MARK}{number}" if ids.marked else f"B-{number}"
-        # The role's number decides its unit too: a role belongs to one.
-        body = referrals.body(filled[number % len(TEAMS)], placer, people[number], number % referrals.ROLES)
-        answer = client.post("/fhir", data=body, content_type="application/fhir+json")
-        if answer.status_code != 200 or answer.headers["Sluss-Verdict"] != "eligible":
-            raise ValueError(f"{answer.status_code}: {answer.text}")
-    store.close()
+    with psycopg.connect(url) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        ways = _digests(connection)
+        roles = [
+            id_.encode() for (id_,) in connection.execute("SELECT id FROM resource WHERE type = 'PractitionerRole'")
+        ]
+        apart = re.compile(b"|".join(map(re.escape, roles)))
+        marks = [mark(family).encode() for family in range(FAMILIES)]
+        tokens = [
+            # A role's id first: the first referral that names it makes it, and it is everybody's afterwards.
+            re.compile(b"(" + b"|".join([*roles, one, person.encode(), _TIME, _DAY, _DIGEST]) + b")")
+            for one, person in zip(marks, patients, strict=True)
+        ]
+        ways |= {one: lambda copy: copy.mark for one in marks}
+        ways |= {person.encode(): lambda copy: copy.identity for person in patients}
+        ways |= {role: lambda _, role=role: role for role in roles}
+        tables, patterns, shared = {}, {}, {}
+        for table, columns in _columns(connection).items():
+            lines: list[list[bytes]] = [[] for _ in (*marks, "shared")]
+            for line in _lines(connection, table, columns):
+                whose = [number for number, one in enumerate(marks) if one in apart.sub(b"", line)]
+                if len(whose) > 1:
+                    raise ValueError(f"a row of {table} belongs to several families")
+                lines[whose[0] if whose else -1].append(line)
+            if any(lines[:-1]):
+                tables[table] = columns
+                patterns[table] = [
+                    _Pattern(b"".join(own), token, ways) for own, token in zip(lines[:-1], tokens, strict=True)
+                ]
+                shared[table] = _Pattern(b"".join(lines[-1]), tokens[0], ways)
+        begins = connection.execute(
+            "SELECT min(created_at) FROM referral GROUP BY left(id, 13) ORDER BY left(id, 13)"
+        ).fetchall()
+    return Multiplier(tables, patterns, shared, tuple(first for (first,) in begins))
 
 
-def copy(url: str, total: int) -> None:
-    """Fills the store up to `total` referrals with completed copies of the templates, and has it analysed."""
-    copies = (total - OPEN) // TEMPLATES
-    with psycopg.connect(url, autocommit=True) as connection:
-        _settings(connection)
-        templates = _templates(connection)
-        indexes = _drop_indexes(connection)
-        _plan_copies(connection, templates, copies)
-        for statement in _COPY:
-            connection.execute(statement.encode())
-        for definition in indexes:
-            connection.execute(definition.encode())
-        connection.execute("DROP TABLE copy, template")
-        connection.execute("VACUUM ANALYZE")
-
-
-def _settings(connection: psycopg.Connection) -> None:
-    """For filling only: what is lost in a power failure is filled again."""
-    for setting in ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "work_mem = '128MB'"):
-        connection.execute(f"SET {setting}".encode())
-
-
-def _templates(connection: psycopg.Connection) -> list[tuple[str, str, str, datetime]]:
-    """(referral id, patient's number, organisation, stamp) of each template."""
-    return connection.execute(
-        "SELECT f.id, split_part(f.patient_key, '|', 2), f.organisation, r.last_updated FROM referral f"
-        " JOIN resource r ON r.type = 'ServiceRequest' AND r.id = f.service_request WHERE starts_with(f.id, %s)"
-        " ORDER BY f.id",
-        (MARK,),
-    ).fetchall()
-
-
-def _drop_indexes(connection: psycopg.Connection) -> list[str]:
-    """Takes away the indexes of the large tables but for primary keys; gives how to make them again."""
-    found = connection.execute(
-        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND NOT indexdef LIKE 'CREATE UNIQUE%%'"
-        " AND tablename = ANY(%s)",
-        (["resource", "resource_history", "search_value", "measured", "journal", "referral"],),
-    ).fetchall()
-    for name, _ in found:
-        connection.execute(f'DROP INDEX "{name}"'.encode())
-    return [definition for _, definition in found]
-
-
-def _plan_copies(
-    connection: psycopg.Connection, templates: Sequence[tuple[str, str, str, datetime]], copies: int
-) -> None:
-    """The tables `template` and `copy`: what is to be replaced by what. Copies lie a quarter of an hour apart, back in
-    time from the templates; a unit's copies are of different patients.
+def _columns(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:
+    """The tables of the service, each with the columns that are not numbered by themselves. Left out are its queue's,
+    whose jobs are gone when they are done, and the record of who did what: its seals hold for what was really done.
     """
-    connection.execute(
-        "CREATE TEMPORARY TABLE template (k int, referral text, identity text, stamp timestamptz, said text, at text)"
-    )
-    connection.execute(
-        "CREATE TEMPORARY TABLE copy (k int, mark text, identity text, stamp timestamptz, said text,"
-        " before timestamptz, said_before text, at text)"
-    )
-    people = list(referrals.identities())
-    per_unit: dict[str, int] = {}
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("COPY template (k, referral, identity, stamp) FROM STDIN") as rows,
+    found: dict[str, tuple[str, ...]] = {}
+    for table, column in connection.execute(
+        "SELECT c.table_name, c.column_name FROM information_schema.columns c JOIN pg_tables t"
+        " ON t.schemaname = c.table_schema AND t.tablename = c.table_name WHERE c.table_schema = 'public'"
+        " AND c.table_name !~ '^(procrastinate|audit)_' AND c.is_identity = 'NO' AND c.is_generated = 'NEVER'"
+        " ORDER BY c.table_name, c.ordinal_position"
     ):
-        for k, (referral, identity, _, stamp) in enumerate(templates):
-            rows.write_row((k, referral, identity, stamp))
-    with connection.cursor() as cursor, cursor.copy("COPY copy (k, mark, identity, stamp) FROM STDIN") as rows:
-        oldest = min(stamp for *_, stamp in templates)
-        for n in range(1, copies + 1):
-            for k, (_, _, unit, _) in enumerate(templates):
-                person = per_unit[unit] = per_unit.get(unit, -1) + 1
-                stamp = oldest - timedelta(minutes=15 * (n * TEMPLATES + k))
-                rows.write_row((k, f"{n:08x}-", people[person % len(people)], stamp))
-    connection.execute(_SAID.encode())
-    connection.execute("ANALYZE template; ANALYZE copy")
+        found[table] = (*found.get(table, ()), column)
+    return found
 
 
-_INSTANT = "to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-
-_SAID = f"""
-UPDATE template t SET said = {_INSTANT.format("t.stamp")},
-    at = (SELECT body::jsonb ->> 'authoredOn' FROM resource r JOIN referral f ON r.type = 'Task' AND r.id = f.task
-          WHERE f.id = t.referral);
-UPDATE copy SET said = {_INSTANT.format("stamp")}, before = stamp - interval '56 days',
-    said_before = {_INSTANT.format("(stamp - interval '56 days')")},
-    at = to_char((stamp - interval '56 days') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"')
-"""
+def _lines(connection: psycopg.Connection, table: str, columns: tuple[str, ...]) -> list[bytes]:
+    with connection.cursor().copy(f'COPY "{table}" ({", ".join(columns)}) TO STDOUT'.encode()) as rows:
+        return [bytes(row) for row in rows]
 
 
-def _renamed(column: str) -> str:
-    return f"replace({column}, '{MARK}', c.mark)"
+def _take_away_indexes(connection: psycopg.Connection, table: str) -> list[str]:
+    """Takes away a table's indexes; gives the statements that make them again, as they were."""
+    keys = connection.execute(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid = %s::regclass AND contype IN ('p', 'u')",
+        (table,),
+    ).fetchall()
+    for name, _ in keys:
+        connection.execute(f'ALTER TABLE "{table}" DROP CONSTRAINT "{name}"'.encode())
+    others = connection.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename = %s", (table,)
+    ).fetchall()
+    for name, _ in others:
+        connection.execute(f'DROP INDEX "{name}"'.encode())
+    added = [f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" {definition}' for name, definition in keys]
+    return [*added, *(definition for _, definition in others)]
 
 
-def _rewritten(column: str, said: str) -> str:
-    inner = f"replace({_renamed(column)}, t.identity, c.identity)"
-    return f"replace(replace({inner}, t.said, c.{said}), t.at, c.at)"
+# ---------------------------------------------------------------- what differs, and how
 
 
-_REFERRAL = (
-    "id, organisation, placer_system, placer_value, placer_key, fingerprint, patient_key, created_at, programme,"
-    " service_request, patient, task, state, verdict, team, alerted, unit_reach"
-)
-_DIGEST = (
-    "encode(sha256(convert_to(length(f.organisation) || ':' || f.organisation || length(f.placer_system) || ':'"
-    f" || f.placer_system || length(f.placer_value) || ':' || {_renamed('f.placer_value')}, 'UTF8')), 'hex')"
-)
-_FROM_STAMPED = "JOIN template t ON {0} = t.stamp JOIN copy c ON c.k = t.k"
+def _digests(connection: psycopg.Connection) -> dict[bytes, Callable[[Copy], bytes]]:
+    ways: dict[bytes, Callable[[Copy], bytes]] = {}
+    for key, fingerprint, organisation, system, value in connection.execute(
+        "SELECT placer_key, fingerprint, organisation, placer_system, placer_value FROM referral"
+    ):
+        ways[key.encode()] = _placer_key(organisation, system, value)
+        ways[fingerprint.encode()] = _fingerprint(fingerprint)
+    return ways
 
-_COPY = (
-    f"""
-    INSERT INTO resource (type, id, version, last_updated, referral_id, dated_from, dated_until, body)
-    SELECT r.type, {_renamed("r.id")}, CASE WHEN r.type = 'Task' THEN 2 ELSE 1 END, c.stamp,
-           {_renamed("r.referral_id")}, r.dated_from + (c.stamp - t.stamp), r.dated_until + (c.stamp - t.stamp),
-           CASE WHEN r.type = 'Task' THEN
-               replace(replace({_rewritten("r.body", "said")}, '"status":"requested"', '"status":"completed"'),
-                       '"versionId":"1"', '"versionId":"2"')
-           ELSE {_rewritten("r.body", "said")} END
-    FROM resource r {_FROM_STAMPED.format("r.last_updated")}
-    """,
-    f"""
-    INSERT INTO resource_history (type, id, version, last_updated, referral_id, body)
-    SELECT r.type, {_renamed("r.id")}, 1, c.before, {_renamed("r.referral_id")}, {_rewritten("r.body", "said_before")}
-    FROM resource r {_FROM_STAMPED.format("r.last_updated")} WHERE r.type = 'Task'
-    """,
-    f"""
-    INSERT INTO search_value (type, param, value, status, last_updated, id)
-    SELECT s.type, s.param, replace({_renamed("s.value")}, t.identity, c.identity),
-           CASE WHEN s.type = 'Task' THEN 'completed' ELSE s.status END, c.stamp, {_renamed("s.id")}
-    FROM search_value s {_FROM_STAMPED.format("s.last_updated")}
-    """,
-    f"""
-    INSERT INTO measured (type, param, value, id)
-    SELECT m.type, m.param, m.value, {_renamed("m.id")}
-    FROM measured m JOIN resource r ON r.type = m.type AND r.id = m.id {_FROM_STAMPED.format("r.last_updated")}
-    """,
-    f"""
-    INSERT INTO referral ({_REFERRAL})
-    SELECT {_renamed("f.id")}, f.organisation, f.placer_system, {_renamed("f.placer_value")}, {_DIGEST}, f.fingerprint,
-           replace(f.patient_key, t.identity, c.identity), c.before, f.programme, {_renamed("f.service_request")},
-           {_renamed("f.patient")}, {_renamed("f.task")}, 'completed', f.verdict, f.team, f.alerted, f.unit_reach
-    FROM referral f JOIN template t ON t.referral = f.id JOIN copy c ON c.k = t.k
-    """,
-    f"""
-    INSERT INTO natural_key (kind, key, reference)
-    SELECT n.kind, replace(n.key, t.identity, c.identity), {_renamed("n.reference")}
-    FROM natural_key n JOIN template t ON n.key LIKE '%|' || t.identity || '@%' JOIN copy c ON c.k = t.k
-    WHERE n.kind = 'Patient' ON CONFLICT DO NOTHING
-    """,
-    f"""
-    INSERT INTO journal (referral_id, at, actor, event, detail)
-    SELECT {_renamed("j.referral_id")}, c.stamp, j.actor, j.event, {_renamed("j.detail::text")}::jsonb
-    FROM journal j JOIN template t ON t.referral = j.referral_id JOIN copy c ON c.k = t.k
-    """,
-)
+
+def _placer_key(organisation: str, system: str, value: str) -> Callable[[Copy], bytes]:
+    begins, ends = re.split("fff[0-9a-f]{5}-ffff", value)
+    return lambda copy: digest(organisation, system, f"{begins}{copy.mark.decode()}{ends}").encode()
+
+
+def _fingerprint(made: str) -> Callable[[Copy], bytes]:
+    """It is compared with what the same sender sends again, and sought by nothing: any other one does."""
+    return lambda copy: hashlib.sha256(made.encode() + copy.mark).hexdigest().encode()
+
+
+def _way(found: bytes) -> Callable[[Copy], bytes]:
+    """How a time or a day is written in a copy. Raises ValueError for anything else."""
+    text = found.decode()
+    if re.fullmatch(_DAY, found):
+        day = date.fromisoformat(text)
+        return lambda copy: (day - timedelta(days=copy.days)).isoformat().encode()
+    if not re.fullmatch(_TIME, found):
+        raise ValueError(f"nobody knows what {text} is a digest of")
+    if "T" not in text and (midnight := datetime.fromisoformat(text).astimezone(SWEDEN)).time() == time():
+        # Where the day begins of something that is written without a time.
+        return lambda copy: (
+            datetime.combine(midnight - timedelta(days=copy.days), time(), SWEDEN).astimezone(UTC).isoformat().encode()
+        )
+    # Whole seconds change nothing of what comes after them.
+    moment, separator, rest = datetime.fromisoformat(text[:19]), text[10], text[19:]
+    return lambda copy: f"{(moment - copy.back).isoformat(separator)}{rest}".encode()

@@ -5,7 +5,7 @@ nothing.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 from fhir_mappings.records import Json
@@ -27,7 +27,14 @@ APPOINTMENT = "urn:uuid:10000000-0000-4000-8000-000000000008"
 _WINTER_TIME = timezone(timedelta(hours=1))
 
 
-def template(unit: str, today: date, *, programme: str = "depression", books: bool = True) -> bytes:
+def template(
+    unit: str,
+    today: date,
+    *,
+    programme: str = "depression",
+    books: bool = True,
+    items: tuple[int, ...] = examples.MILD,
+) -> bytes:
     """The Bundle of a referral in which the rules find nothing, with marks for what differs between referrals."""
     answered = datetime(today.year, today.month, today.day, 9, 0, tzinfo=_WINTER_TIME) - timedelta(days=3)
     subject = {"reference": examples.PATIENT}
@@ -37,6 +44,7 @@ def template(unit: str, today: date, *, programme: str = "depression", books: bo
         programme,
         unit=unit,
         identity=_IDENTITY,
+        items=items,
         extra=(
             (CONDITION, _condition(subject, answered)),
             *booked,
@@ -69,13 +77,13 @@ def body(filled: bytes, placer: str, identity: str, role: int) -> bytes:
     )
 
 
-def identities(first_year: int = 1950, last_year: int = 2003) -> Iterator[str]:
+def identities(first_year: int = 1950, last_year: int = 2003, serials: Sequence[str] = ("238", "239")) -> Iterator[str]:
     """Personal identity numbers of adults with the serials 238 and 239 that many of the Swedish Tax Agency's test
-    identities have: two for each day.
+    identities have, or with others: as many for each day.
     """
     day = date(first_year, 1, 1)
     while day.year <= last_year:
-        for serial in ("238", "239"):
+        for serial in serials:
             nine = f"{day:%y%m%d}{serial}"
             yield f"{day.year // 100}{nine}{_check_digit(nine)}"
         day += timedelta(days=1)
