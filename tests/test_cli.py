@@ -65,6 +65,13 @@ def test_serving_on_a_public_address_without_authentication_is_refused(run: Run,
     assert not (tmp_path / "never-made").exists(), "nothing is begun"
 
 
+def test_serving_on_a_public_address_wants_the_name_that_clients_sign_for(run: Run, tmp_path: Path) -> None:
+    ended = run("serve", "--host", "0.0.0.0")  # noqa: S104
+    assert ended.exit_code == 1
+    assert "SLUSS_PUBLIC_URL" in ended.output
+    assert not (tmp_path / "never-made").exists(), "nothing is begun"
+
+
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """A copy of a shipped pack, free to be broken."""
