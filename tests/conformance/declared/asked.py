@@ -98,7 +98,8 @@ def _references(found: Sequence[Any], targets: Sequence[str], base: str) -> Iter
 def _dates(found: Sequence[Any], _targets: Sequence[str], _base: str) -> Iterator[Asked]:
     written = [w for e in found for w in (e.values() if isinstance(e, dict) else (e,)) if isinstance(w, str)]
     values = dict.fromkeys([*written[:2], *(w[:10] for w in written[:2]), *(w[:7] for w in written[:1]), "2026"])
-    yield from (("", prefix + value) for value in values for prefix in ("", *PREFIXES))
+    for turn, value in enumerate(values):
+        yield from (("", prefix + value) for prefix in (("", *PREFIXES) if turn % 3 == 0 else ("", "gt", "le")))
     yield "", "lt1980,gt2200"
 
 
@@ -107,7 +108,7 @@ def _strings(found: Sequence[Any], _targets: Sequence[str], _base: str) -> Itera
     for element in found:
         parts = [element] if isinstance(element, str) else [p for v in element.values() for p in _listed(v)]
         texts += [part for part in parts if isinstance(part, str)][:2]
-    for text in dict.fromkeys([*texts[:4], "none has this"]):
+    for text in dict.fromkeys([*texts[:2], "none has this"]):
         yield from ((modifier, _escaped(text)) for modifier in ("", "exact", "contains"))
         yield from (("", _escaped(text[:4].upper())), ("exact", _escaped(text[:4])))
         yield "contains", _escaped(text[2:6] or text)

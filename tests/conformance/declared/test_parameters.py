@@ -122,10 +122,11 @@ def test_several_parameters_all_hold(here: Here, type_: str) -> None:
 @pytest.mark.parametrize("type_", TYPES)
 def test_a_modifier_that_does_not_work_is_400_never_passed_over(here: Here, type_: str) -> None:
     wrong = []
-    for name in (*_declared(here, type_), *_COLUMNS):
+    for turn, name in enumerate((*_declared(here, type_), *_COLUMNS)):
         kind, _, *targets = plain_search.DEFINED[type_].get(name, ["", ""])
         works = MODIFIERS.get(kind, set())
-        for modifier in sorted(OF_R4 | {"nonsense", "Medication"}):
+        # a third of them for each, so that every kind has all
+        for modifier in sorted(OF_R4 | {"nonsense", "Medication"})[turn % 3 :: 3]:
             if modifier in works or (kind == "reference" and modifier in targets):
                 continue
             answer = here.ask("GET", type_, [(f"{name}:{modifier}", "x")])
