@@ -10,7 +10,7 @@ from service.store.histories import parse_history
 from service.store.records import Stored
 from service.web import replies
 from service.web.pretty import indented
-from service.web.requests_in import is_strict, seen, version_in
+from service.web.requests_in import is_strict, seen, versions_in
 
 blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
 
@@ -84,6 +84,7 @@ def _is_known(stored: Stored) -> bool:
     """True when the client says that it has this version. If-None-Match goes before If-Modified-Since (RFC 9110)."""
     etags = request.headers.get("If-None-Match")
     if etags is not None:
-        return any(version_in(etag) in (None, stored.version) for etag in etags.split(","))
+        versions = versions_in(etags)
+        return versions is None or stored.version in versions
     since = request.if_modified_since
     return since is not None and stored.last_updated.replace(microsecond=0) <= since
