@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from service.audit_cli import audit, record_operator
 from service.client_cli import FIRST_CLIENT, client
 from service.exchange_cli import exchange
 from service.settings import BadSettings, Settings
@@ -171,6 +172,7 @@ def worker() -> None:
     )
 
 
+main.add_command(audit)
 main.add_command(exchange)
 main.add_command(client)
 
@@ -181,9 +183,12 @@ def db() -> None:
 
 
 @db.command("upgrade")
-def db_upgrade() -> None:
-    """Bring the schema up to this version (the embedded database does so by itself)."""
+@click.option("--grant", "role", metavar="ROLE", help="The role that the service runs as: gets what it needs, no more.")
+def db_upgrade(role: str | None) -> None:
+    """Bring the schema up to this version (the embedded database does so by itself). As the role that owns it."""
+    from service.opening import owners_url
     from service.store.database import Store
+    from service.store.roles import grant
 
     settings = Settings.from_env()
     if settings.database_url is None:
@@ -192,6 +197,8 @@ def db_upgrade() -> None:
         open_store(settings).close()
     else:
         Store(settings.database_url).migrate()
+        if role:
+            grant(owners_url(settings), role)
     click.echo("The database is up to date.")
 
 
@@ -279,6 +286,7 @@ def team_absent(team_id: str, first: datetime, last: datetime, substitute: str |
     from service.referral.journey.timers import enter_absence
 
     house = make_house(Settings.from_env())
+    record_operator(house.store, team_id)
     days: list[date] = [moment.replace(tzinfo=UTC).date() for moment in (first, last)]
     moved = enter_absence(house, Absence(team_id, days[0], days[1], substitute))
     click.echo(f"{team_id} is absent from {days[0]} to {days[1]}; {moved} referrals moved.")

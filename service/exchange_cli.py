@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.audit_cli import record_operator
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def replay(referrals: tuple[str, ...], everything: bool, why: str | None, name: 
     if bool(referrals) == everything:
         raise click.UsageError("name referrals, or say --all")
     decision = _decision(name, why)
-    with _letters() as letters:
+    with _letters(*(referrals or ("--all",)), why=why) as letters:
         replayed = letters.replay(None if everything else referrals, decision)
     others = [one for one in dict.fromkeys(referrals) if one not in replayed]
     if machine:
@@ -119,7 +120,7 @@ def discard(referral: str, why: str, name: str | None, machine: bool) -> None:
     from service.store.records import OPEN_STATES
 
     decision = _decision(name, why)
-    with _letters() as letters:
+    with _letters(referral, why=why) as letters:
         before = next((letter for letter in letters.listed() if letter.referral_id == referral), None)
         if not letters.discard(referral, decision):
             raise click.ClickException(f"{referral} is no dead letter; nothing was changed")
@@ -210,10 +211,13 @@ def _database(settings: Settings) -> Iterator["Store"]:
 
 
 @contextmanager
-def _letters() -> Iterator["DeadLetters"]:
+def _letters(*decided: str, why: str | None = None) -> Iterator["DeadLetters"]:
+    """The dead letters; what is decided about them is recorded first."""
     from service.store.dead_letters import DeadLetters
 
     with _database(Settings.from_env()) as store:
+        if decided:
+            record_operator(store, *decided, reason=why)
         letters = DeadLetters(store.url)
         try:
             yield letters
