@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.audit_cli import record_operator
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def add(
     with _database(settings) as store:
         if store.clients.get(id_) is not None:
             raise click.ClickException(f"{id_} is there already; sluss client rotate gives it other keys")
+        record_operator(store, id_)
         _write_key(key_file, jwk)
         if not store.clients.add(row):
             _forget_key(key_file)
@@ -121,6 +123,7 @@ def rotate(id_: str, key_file: Path | None, **known_by: Any) -> None:
         row = store.clients.get(id_)
         if row is None or row.disabled_at is not None:
             raise click.ClickException(f"{id_} is no client" if row is None else f"{id_} is disabled")
+        record_operator(store, id_)
         _write_key(key_file, jwk)
         if not store.clients.rotate(id_, credentials, datetime.now(UTC)):
             _forget_key(key_file)
@@ -133,6 +136,7 @@ def rotate(id_: str, key_file: Path | None, **known_by: Any) -> None:
 def disable(id_: str) -> None:
     """Refuse a client from now on, for good: its tokens end and its Subscriptions are told nothing more."""
     with _database(Settings.from_env()) as store:
+        record_operator(store, id_)
         if not store.clients.disable(id_, datetime.now(UTC)):
             raise click.ClickException(f"{id_} is no client that is not disabled already")
     click.echo(f"{id_} is disabled.")

@@ -168,6 +168,16 @@ def test_a_client_is_disabled_for_good(run: Run, jwks: str) -> None:
     assert run("add", *REFERRER, "--jwks", jwks).exit_code == 1, "its name is not given to another"
 
 
+def test_what_is_done_to_clients_is_recorded_with_who_did_it(run: Run, jwks: str, store: Store) -> None:
+    run("add", *REFERRER, "--jwks", jwks)
+    run("rotate", "ehr", "--subject", "CN=ehr")
+    run("disable", "ehr")
+    with psycopg.connect(store.url) as connection:
+        rows = connection.execute("SELECT tried, client FROM audit_event ORDER BY id").fetchall()
+    assert [tried.split("client ")[1] for tried, _ in rows] == ["add ehr", "rotate ehr", "disable ehr"]
+    assert all(client.startswith("operator ") for _, client in rows)
+
+
 def test_a_token_cannot_be_had_from_where_nobody_answers(run: Run) -> None:
     run("add", *REFERRER, "--generate-key", "k.json")
     ended = run("token", "ehr", "--key", "k.json", "--url", "http://127.0.0.1:1")

@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 _TABLES = """
--- What is needed to know a client again is public: keys, an address of keys, the subject of a certificate, the HSA-id of
+-- What is needed to know a client again is public: keys, an address of keys, a certificate's subject, the HSA-id of
 -- the care unit that an identity provider vouches for.
 CREATE TABLE client (
     id text PRIMARY KEY,
