@@ -15,10 +15,18 @@ from fhir_mappings.terminology import IDENTITY_KINDS
 
 _TWELVE_DIGITS = re.compile(r"[0-9]{12}")
 _RESERVE_NUMBER = re.compile(r"[0-9]{8}[0-9A-Z]{4}")
+_LIKE_A_NUMBER = re.compile(r"(?<![0-9A-Za-z-])[0-9]{6}(?:[0-9]{2})?[-+]?[0-9A-Z]{2}[0-9]{2}(?![0-9A-Za-z-])")
 _COORDINATION = 60
 """What is added to the day of birth in a samordningsnummer; a day of exactly 60 means that the day is not known."""
 _EARLIEST_YEAR = 1800
 """No living patient was born before; such a number is a slip of the pen."""
+
+
+def without_numbers(text: str) -> str:
+    """The text with `…` for everything that could be a patient's identifier, valid or not, with or without a sign. A
+    part of a longer id or number is none.
+    """
+    return _LIKE_A_NUMBER.sub("…", text)
 
 
 def parse_identity(system: str, value: str, expression: str, today: date) -> PatientIdentity | list[Issue]:

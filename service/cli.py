@@ -16,6 +16,7 @@ import click
 from service.audit_cli import audit, record_operator
 from service.client_cli import FIRST_CLIENT, client
 from service.exchange_cli import exchange
+from service.logs import of_the_web_server, place_of
 from service.settings import BadSettings, Settings
 
 SLOWEST_HEAD = 15
@@ -35,8 +36,10 @@ class _Told(click.Group):
             return super().invoke(ctx)
         except Exception as problem:
             told = _in_words(problem)
-            if told is None:
+            if told is None and isinstance(problem, click.ClickException | click.exceptions.Exit | click.Abort):
                 raise
+            # of what nobody can do anything about only what it is: a message may repeat what is stored
+            told = told or f"internal error: {type(problem).__name__} at {place_of(problem)}"
             raise click.ClickException(told) from None
 
 
@@ -126,6 +129,7 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
         blocking_threads=threads_for(threads),
         backpressure=MOST_CONNECTIONS,
         log_access=False,
+        log_dictconfig=of_the_web_server(),
         respawn_failed_workers=True,
         working_dir=Path(__file__).resolve().parent.parent,
     )

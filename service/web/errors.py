@@ -1,14 +1,17 @@
 """The one table where errors meet HTTP."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from fhir_mappings.identity import without_numbers
 from fhir_mappings.issues import Issue, IssueCode, Severity, error, listed, to_operation_outcome
 from fhir_mappings.strict_json import dump
+from service.logs import place_of
 from service.referral.journey.judgement import ITEM_9_LIMIT
 from service.referral.refusal import Kind, Refusal
 from service.referral.risk_signs import not_received, risk_signs
@@ -132,12 +135,7 @@ def _http(problem: HTTPException) -> Response:
 
 
 def _unexpected(problem: Exception) -> Response:
-    # the type and place only: a message may repeat what was sent
-    trace = problem.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
-    log.error("unexpected", error=type(problem).__name__, where=where)
+    log.error("unexpected", error=type(problem).__name__, where=place_of(problem))
     issue = Issue(
         Severity.FATAL,
         IssueCode.EXCEPTION,
@@ -155,10 +153,23 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
 
 
 def _told(status: int, issues: list[Issue], headers: Mapping[str, str] | None = None) -> Response:
+    issues = [_nameless(issue) for issue in issues]
     if request.path.startswith(("/intake/", HOOKS)):
         return _problem(status, issues, headers)
     body = to_operation_outcome(issues, house().canonical.rule)
     return Response(dump(body), status, dict(headers or {}), content_type="application/fhir+json; charset=utf-8")
+
+
+def _nameless(issue: Issue) -> Issue:
+    """A name of an element, a code or an id that is not known is repeated, so that it can be found; never what could be
+    somebody's number, wherever it stood.
+    """
+    return replace(
+        issue,
+        text=without_numbers(issue.text),
+        diagnostics=without_numbers(issue.diagnostics),
+        expression=without_numbers(issue.expression) if issue.expression else None,
+    )
 
 
 def _problem(status: int, issues: list[Issue], headers: Mapping[str, str] | None) -> Response:

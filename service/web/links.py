@@ -7,15 +7,18 @@ client itself has written, as R4 asks: https://hl7.org/fhir/R4/search.html#confo
 """
 
 import json
-import re
+import secrets
 import zlib
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import request
 
+from fhir_mappings.identity import without_numbers
 from fhir_mappings.issues import IssueCode, error
 from service.referral.refusal import Kind, Refusal
 from service.store.database import Store
@@ -34,11 +37,13 @@ LIFE = timedelta(hours=24)
 
 Parameters = Sequence[tuple[str, str]]
 
+_NONCE, _TIME = 12, 8
+"""Bytes."""
+
 _OF_A_PERSON = frozenset({"telecom", "phone", "email", "gender", "birthdate", "death-date", "address-use"})
-_PERSONAL_NUMBER = re.compile(r"(?<![0-9A-Za-z-])[0-9]{6}(?:[0-9]{2})?[-+]?[0-9]{4}(?![0-9A-Za-z-])")
 _KINDS = frozenset({ParameterKind.STRING, ParameterKind.QUANTITY})
 
-_keys: dict[str, Fernet] = {}
+_keys: dict[str, AESGCM] = {}
 """By database, which holds the key."""
 
 
@@ -79,7 +84,7 @@ def _is_personal(type_: str, name: str, value: str) -> bool:
     """
     head, _, last = name.partition(".")
     base, _, modifier = head.partition(":")
-    if base == "_page" or _PERSONAL_NUMBER.search(value):
+    if base == "_page" or without_numbers(value) != value:
         return True
     parameter = BY_TYPE.get(type_, {}).get(base)
     if parameter is None:
@@ -91,23 +96,29 @@ def _is_personal(type_: str, name: str, value: str) -> bool:
 
 
 def _sealed(parameters: Parameters) -> str:
-    text = zlib.compress(json.dumps(parameters).encode())
-    return _fernet().encrypt_at_time(text, int(house().now().timestamp())).decode().rstrip("=")
+    nonce = secrets.token_bytes(_NONCE)
+    made = int(house().now().timestamp()).to_bytes(_TIME)
+    held = _cipher().encrypt(nonce, made + zlib.compress(json.dumps(parameters).encode()), None)
+    return urlsafe_b64encode(nonce + held).decode().rstrip("=")
 
 
 def _unsealed(text: str) -> list[tuple[str, str]]:
-    padded = text + "=" * (-len(text) % 4)
     try:
-        held = _fernet().decrypt_at_time(padded, int(LIFE.total_seconds()), int(house().now().timestamp()))
-    except (InvalidToken, ValueError) as problem:
+        held = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        opened = _cipher().decrypt(held[:_NONCE], held[_NONCE:], None)
+    except (InvalidTag, ValueError) as problem:
         raise Refusal(Kind.UNREADABLE, [_NOT_OURS]) from problem
-    return [(name, value) for name, value in json.loads(zlib.decompress(held))]
+    made = int.from_bytes(opened[:_TIME])
+    if house().now().timestamp() > made + LIFE.total_seconds():
+        raise Refusal(Kind.UNREADABLE, [_NOT_OURS])
+    return [(name, value) for name, value in json.loads(zlib.decompress(opened[_TIME:]))]
 
 
-def _fernet() -> Fernet:
+def _cipher() -> AESGCM:
     store: Store = house().store
     if store.url not in _keys:
-        _keys[store.url] = Fernet(store.link_key(Fernet.generate_key().decode()))
+        new = b64encode(AESGCM.generate_key(256)).decode()
+        _keys[store.url] = AESGCM(b64decode(store.link_key(new)))
     return _keys[store.url]
 
 

@@ -23,8 +23,8 @@ from service.web.requests_in import CALLER
 
 REQUEST_ID = "X-Request-Id"
 
-_REQUEST_ID = re.compile(r"(?!\d{6,8}[-+]?\d{4}\Z)[A-Za-z0-9._-]{1,64}")
-"""What a client may call its request; not what could be somebody's personal number, as it goes into the log."""
+_REQUEST_ID = re.compile(r"(?=.*[0-9])(?!\d{6,8}[-+]?[0-9A-Z]{4}\Z)[A-Za-z0-9._-]{1,64}")
+"""What a client may call its request. It goes into the log: it is nobody's number, and has a digit, as no name has."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
