@@ -7,6 +7,7 @@ by a number, a date or a chain, is first asked which of its clauses is narrow (`
 gathered and sorted; when none is, the index in the order asked for is walked.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,8 +73,7 @@ def statement_for(query: SearchQuery, narrow: Clause | None = None, sight: Sight
     told = (*status_clauses, *((driver,) if driver and driver.told_by_rows else ()))
     filters, ages = _conditions(query, narrow, sight, parameters, told)
     if query.page:
-        beyond = ">" if not _descending(query) else "<"
-        ages.append(f"{{age}} {beyond} {parameters.add(query.page[0])}::timestamptz")
+        ages += _after(query.page[0], query.page[1], parameters, descending=_descending(query))
     if driver:
         _name_driver(driver, statuses or ("",), parameters)
         sql = _walk_values(query, filters, ages)
@@ -93,19 +93,29 @@ def count_for(query: SearchQuery, narrow: Clause | None = None, sight: Sight = E
 
 
 def page_of(query: SearchQuery, rows: list[Row]) -> tuple[tuple[Stored, ...], str | None]:
-    """The page in `rows` and the token of the next one. Ordered by age, it never ends between two equal stamps."""
+    """The page in `rows` and the token of the next one. Asked by `_lastUpdated`, it never ends between two equal stamps
+    (contract 8), so that who goes on from the last stamp misses nothing; any other has no more than was asked for.
+    """
+    matches = tuple(Stored(*row[:6]) for row in rows[: query.count])
+    if len(rows) <= query.count:
+        return matches, None
     if not query.by_age:
-        matches = tuple(Stored(*row[:6]) for row in rows[: query.count])
-        more = len(rows) > query.count
-        return matches, page_token(rows[query.count - 1][6:], matches[-1].id) if more else None
-    found = [Stored(*row) for row in rows]
-    if len(found) <= query.count:
-        return tuple(found), None
-    last: datetime = found[query.count - 1].last_updated
-    matches = tuple(
-        stored for position, stored in enumerate(found) if position < query.count or stored.last_updated == last
-    )
-    return matches, page_token([instant(last)], "")
+        return matches, page_token(rows[query.count - 1][6:], matches[-1].id)
+    last: datetime = matches[-1].last_updated
+    if not query.by_last_updated:
+        return matches, page_token([instant(last)], matches[-1].id)
+    as_old = itertools.takewhile(lambda stored: stored.last_updated == last, (Stored(*r) for r in rows[query.count :]))
+    return (*matches, *as_old), page_token([instant(last)], "")
+
+
+def _after(stamp: str, id_: str, parameters: Parameters, *, descending: bool) -> list[str]:
+    """The conditions on what comes after a page that ends with this stamp and id; without an id, with all of its stamp.
+    Of one stamp, ids always rise.
+    """
+    beyond, at = "<" if descending else ">", f"{parameters.add(stamp)}::timestamptz"
+    if not id_:
+        return [f"{{age}} {beyond} {at}"]
+    return [f"{{age}} {beyond}= {at}", f"({{age}} <> {at} OR {{id}} > {parameters.add(id_)})"]
 
 
 # ---------------------------------------------------------------- which way to go
@@ -169,7 +179,8 @@ def _descending(query: SearchQuery) -> bool:
 
 
 def _all(conditions: list[str], age: str) -> str:
-    return "".join(f" AND {condition.replace('{age}', age)}" for condition in conditions)
+    id_ = age.replace("last_updated", "id")
+    return "".join(f" AND {condition.replace('{age}', age).replace('{id}', id_)}" for condition in conditions)
 
 
 _DRIVER = """unnest(%(driver_params)b::text[], %(driver_values)b::text[]) AS wanted (param, value)

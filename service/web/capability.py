@@ -47,8 +47,8 @@ def capability_of(canonical: Canonical) -> Json:
                 "mode": "server",
                 "documentation": (
                     "A POST of a ServiceRequest that is already here with the same content answers 200, with different "
-                    "content 409. _lastUpdated=gt takes the written value as an exact instant. A page by age (without"
-                    " _sort, or by _lastUpdated) never ends between two equal stamps, so it may hold more than _count."
+                    "content 409. _lastUpdated=gt takes the written value as an exact instant. A page of a search by or"
+                    " sorted by _lastUpdated never ends between two equal stamps, so it may hold more than _count."
                 ),
                 "resource": [_resource(type_, canonical) for type_ in sorted(TYPES)],
                 "interaction": [

@@ -229,6 +229,18 @@ def test_a_page_never_ends_between_two_equal_stamps(store: Store, sort: str, dri
     assert all(len(page) == 3 for page in pages if page)
 
 
+@pytest.mark.parametrize("driver", [[], [("owner", "gavle")], [("owner", "gavle"), ("status", "requested,accepted")]])
+def test_a_page_that_is_not_asked_for_by_age_has_no_more_than_its_count(
+    store: Store, driver: list[tuple[str, str]]
+) -> None:
+    with store.change() as change:
+        change.write([Write(task(f"t-{number}", status=("requested", "accepted")[number % 2])) for number in range(7)])
+    _store(store, task("t-7"))
+    pages = _walk(store, "Task", ("_count", "3"), *driver)
+    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [id_ for page in pages for id_ in page] == [f"t-{number}" for number in range(8)]
+
+
 def test_paging_is_stable_while_others_write(store: Store) -> None:
     _store(store, *(task(f"t-{number}") for number in range(6)))
     newest_first = (("_sort", "-_lastUpdated"), ("_count", "3"))

@@ -199,6 +199,7 @@ def _search_type(here: Here, type_: str) -> None:
                 assert set(found) == everything
     bundle = content(here.ask("GET", type_, [("_count", "2")]))
     assert bundle["type"] == "searchset"
+    assert len(bundle["entry"]) <= 2
     assert {entry["search"]["mode"] for entry in bundle["entry"]} == {"match"}
 
 
