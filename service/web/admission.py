@@ -2,7 +2,7 @@
 
 Bodies are read before a place to work is taken: one that comes slowly holds up a thread, but nobody's work. A server of
 WSGI cannot end a read, so slow ones are bounded in number, and by address; a proxy that buffers requests sees to the
-rest (docs/operations.md).
+rest (docs/proxy.md).
 """
 
 import threading
