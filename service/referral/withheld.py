@@ -5,14 +5,13 @@ that refers. Their verdict counts, and the team reads them on the Task; everybod
 from collections.abc import Callable
 from dataclasses import replace
 
-from fhir_mappings.records import Assessment, Finding, Json
+from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from fhir_mappings.task import findings_of, inputs_but
 from fhir_mappings.terminology import Canonical
 from service.packs.model import Pack
 from service.packs.texts import is_worded, recalled
 from service.referral.case import SLUSS_AUTHOR
-from service.referral.eligibility import judgement
 from service.store.records import Stored
 
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
@@ -68,14 +67,3 @@ def as_stored(sent: Json, current: Json, pack: Pack, canonical: Canonical) -> Js
     if added[: len(notes)] == notes and "note" in current:
         whole["note"] = [*current["note"], *added[len(notes) :]]
     return whole
-
-
-def as_told(assessment: Assessment, pack: Pack) -> Assessment:
-    """The assessment as it is told to others than the team: a verdict that only a withheld finding explains would tell
-    of it.
-    """
-    told: tuple[Finding, ...] = tuple(finding for finding in assessment.findings if not finding.team_only)
-    verdict = assessment.verdict
-    if judgement(assessment.findings, pack).verdict is verdict:
-        verdict = judgement(told, pack).verdict
-    return Assessment(verdict, told)

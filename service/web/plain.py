@@ -11,7 +11,6 @@ from service.referral.plain_schema import read_plain
 from service.referral.refusal import Kind, Refusal
 from service.web import replies
 from service.web.measuring import count_received
-from service.web.referrals import as_told_here
 from service.web.requests_in import caller, house, read_json
 
 blueprint = Blueprint("intake", __name__, url_prefix="/intake")
@@ -36,9 +35,8 @@ def take_in() -> Response:
     status = 200 if given.replayed else 201
     if not given.replayed:
         count_received(str(given.assessment.verdict))
-    told = as_told_here(given)
-    headers = {**replies.verdict_headers(told), "Location": replies.location(given.service_request)}
-    return Response(dump(_account(told)), status, headers, content_type="application/json")
+    headers = {**replies.verdict_headers(given), "Location": replies.location(given.service_request)}
+    return Response(dump(_account(given)), status, headers, content_type="application/json")
 
 
 def _account(given: Receipt) -> dict[str, object]:

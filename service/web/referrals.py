@@ -1,18 +1,14 @@
 """A referral as it comes by FHIR: a ServiceRequest alone, or in a transaction Bundle with what belongs to it."""
 
-from dataclasses import replace
-
 from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.records import Json
-from service.access.seeing import is_of_the_team
 from service.referral.conditions import with_what_exists
 from service.referral.intake import Part, Submission, Unreadable, parts_of, read_submission
 from service.referral.journey.amend import amend
 from service.referral.journey.receive import Receipt, already_here, authorise, reading_for, receive
 from service.referral.lookup import usable_by
 from service.referral.refusal import Kind, Refusal
-from service.referral.withheld import as_told
 from service.web import replies
 from service.web.measuring import count_received
 from service.web.requests_in import Body, caller, house, seen, versions_in
@@ -20,7 +16,7 @@ from service.web.requests_in import Body, caller, house, seen, versions_in
 
 def take_single(body: Body, if_none_exist: str | None) -> Receipt:
     """A ServiceRequest by itself. Raises Refusal."""
-    return as_told_here(_receive(_submission(body), if_none_exist))
+    return _receive(_submission(body), if_none_exist)
 
 
 def take_bundle(body: Body) -> tuple[Receipt, list[Json]]:
@@ -30,18 +26,11 @@ def take_bundle(body: Body) -> tuple[Receipt, list[Json]]:
     if any(text(child(entry, "request"), "method") == "PUT" for _, entry in children(body.resource, "entry")):
         order, beside, _ = parts_of(body.resource)
         if order is not None and order.method == "PUT":
-            given = as_told_here(_amended(body, order))
+            given = _amended(body, order)
             return given, replies.entry_responses(given, order.position or 0, 1 + len(beside))
     submission = _submission(body)
-    given = as_told_here(_receive(submission, submission.order.if_none_exist))
+    given = _receive(submission, submission.order.if_none_exist)
     return given, replies.entry_responses(given, submission.order.position or 0, 1 + len(submission.parts))
-
-
-def as_told_here(given: Receipt) -> Receipt:
-    """The receipt as the caller may know it."""
-    if is_of_the_team(caller()):
-        return given
-    return replace(given, assessment=as_told(given.assessment, house().pack))
 
 
 def _amended(body: Body, order: Part) -> Receipt:

@@ -21,7 +21,7 @@ from service.referral.refusal import Kind, Refusal, not_found, stale
 from service.referral.together import concerned
 from service.store.records import StaleVersion, Stored
 from service.web import replies
-from service.web.referrals import as_told_here, take_single
+from service.web.referrals import take_single
 from service.web.requests_in import (
     MOST_BYTES,
     Body,
@@ -176,8 +176,7 @@ def _create_order(body: Body, condition: str | None) -> Response:
 
 
 def _update_order(body: Body) -> Response:
-    given = amend(house(), caller(), body.resource, body.resource["id"], if_match())
-    return replies.receipt(as_told_here(given), 200)
+    return replies.receipt(amend(house(), caller(), body.resource, body.resource["id"], if_match()), 200)
 
 
 def _add_evidence(body: Body, condition: str | None) -> Response:
