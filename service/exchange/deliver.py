@@ -27,6 +27,7 @@ from service.exchange.translate import (
     local_references,
     national_identities,
 )
+from service.store.audit_records import SLUSS, Act, AuditEvent
 from service.store.database import Store
 from service.store.exchange_state import ExchangeRow, ExchangeState, Held
 from service.store.records import ServerRow, Stored, StoreUnavailable
@@ -38,6 +39,7 @@ _MOST_ROUNDS = 4
 """A round sends what differs; another follows when the first taught something new."""
 _BRING_FORWARD = (Reason.UNREACHABLE, Reason.TIMEOUT, Reason.BUSY)
 _SPREAD = timedelta(seconds=30)
+_DELIVERY = Act(SLUSS, "delivery", "E", "delivery to the external server")
 
 
 class State(StrEnum):
@@ -154,6 +156,7 @@ class Deliverer:
             held.delivered(row.referral_id, self.clock())
         if not outcome:
             return Result(State.NOTHING_TO_DO)
+        self.store.audit.record(AuditEvent(_DELIVERY, referrals=(row.referral_id,)))
         in_trouble = row.attempts or known.failures  # else there is nothing that waits for the server
         woken = self.exchange.bring_forward(_BRING_FORWARD, self.clock(), _SPREAD) if in_trouble else 0
         log.info("delivered", referral=row.referral_id, resources=outcome, attempts=row.attempts + 1, woken=woken)

@@ -17,8 +17,10 @@ from fhir_mappings.strict_json import dump
 from service.access.caller import Caller, Role
 from service.exchange.backoff import next_attempt
 from service.exchange.rest_hook import NotTaken, RestHook
+from service.referral.acting import agent_of
 from service.referral.house import House
 from service.settings import Settings
+from service.store.audit_records import Act, AuditEvent
 from service.store.subscription_events import HeldSubscription, SubscriptionEvents
 from service.store.subscription_records import Changed, Event, SubscriptionRow
 from service.subscriptions.endpoints import Endpoints
@@ -114,6 +116,10 @@ class Notifier:
         now = self.house.clock()
         if trouble is None:
             held.taken(events[-1].number if events else row.acknowledged, now)
+            if events:  # whoever was told knows ids now
+                told = Act(agent_of(_subscriber(row)), "notification", "E", f"Subscription/{row.id}")
+                about = (f"Subscription/{row.id}", *dict.fromkeys(event.focus for event in events))
+                self.house.store.audit.record(AuditEvent(told, about=about))
             return True
         again = next_attempt(row.attempts + 1, now, self.chance())
         if again is None:

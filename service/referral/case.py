@@ -28,6 +28,7 @@ from fhir_mappings.records import (
 from fhir_mappings.terminology import Canonical
 from service.access.caller import Caller, Role
 from service.packs.texts import render, task_text
+from service.referral.acting import agent_of
 from service.referral.house import House, instant
 from service.referral.time_limits import first_due, waiting_for
 from service.store.change import Change
@@ -47,6 +48,7 @@ class Case:
         self.change = change
         self.row = row
         self.caller = caller
+        change.on_behalf_of(agent_of(caller))
         self.moment: datetime = house.now()
         self.at = instant(self.moment)
         stored = [] if new else change.of_referral(row.id)

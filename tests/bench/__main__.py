@@ -19,7 +19,7 @@ import psycopg
 
 from service.store import embedded
 from service.store.database import Store
-from tests.bench import bare, machine, referrals, servers
+from tests.bench import bare, guarded, machine, referrals, servers
 from tests.bench.load import Figure, Load, run
 
 
@@ -88,6 +88,16 @@ class Bench:
         if migrated:
             Store(url).migrate()
         return url
+
+    # ------------------------------------------------------------ authentication and record
+
+    def guarded(self) -> None:
+        """What they cost."""
+        guarded.measure(self)
+
+    def sound(self, figure: Figure) -> Figure:
+        """The figure, if every request succeeded. Raises ClickException otherwise."""
+        return _sound(figure)
 
     # ------------------------------------------------------------ intake
 
@@ -181,7 +191,7 @@ def _cluster(parent: Path | None) -> Iterator[tuple[Path, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-PARTS = ("start", "intake")
+PARTS = ("start", "intake", "guarded")
 
 
 @click.command()

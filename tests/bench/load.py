@@ -31,6 +31,8 @@ class Load:
     paths: tuple[str, ...] = ()
     """GETs, taken in turn; none: referrals are posted."""
     caller: str | None = None
+    token: str | None = None
+    """Of a client; None: without authentication."""
     templates: tuple[str, ...] = ()
     """Bundles with marks."""
     first: int = 0
@@ -70,6 +72,7 @@ def run(load: Load) -> Figure:
 def _requests(load: Load) -> Callable[[int], bytes]:
     """The bytes of the n-th request."""
     caller = f"Sluss-Caller: {load.caller}\r\n" if load.caller else ""
+    caller += f"Authorization: Bearer {load.token}\r\n" if load.token else ""
     if load.paths:
         asked = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n{caller}\r\n".encode() for path in load.paths]
         return lambda number: asked[number % len(asked)]

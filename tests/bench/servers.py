@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SLUSS = (sys.executable, "-m", "service.cli", "serve")
+UNGUARDED = (sys.executable, "-m", "tests.bench.unguarded")
 BARE = (sys.executable, "-m", "tests.bench.bare")
 
 
@@ -51,6 +52,15 @@ def bare(processes: int, threads: int, **environ: str) -> Iterator[Server]:
     """The bare application, answering."""
     port = free_port()
     with _running((*BARE, str(port), str(processes), str(threads)), port, environ) as server:
+        yield server
+
+
+@contextmanager
+def unguarded(database_url: str, processes: int, threads: int) -> Iterator[Server]:
+    """The service without authentication and record, answering."""
+    port = free_port()
+    command = (*UNGUARDED, str(port), str(processes), str(threads))
+    with _running(command, port, {"SLUSS_DATABASE_URL": database_url}) as server:
         yield server
 
 

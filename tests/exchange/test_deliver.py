@@ -7,6 +7,7 @@ from fhir_mappings.records import Json
 from service.exchange.deliver import Result, State
 from service.store.dead_letters import DeadLetters, Decision
 from service.store.exchange_state import Copy
+from tests.audit.looked_up import recorded
 from tests.exchange.conftest import CANONICAL, Clock, House
 from tests.store.examples import communication, patient
 
@@ -41,6 +42,14 @@ def test_a_referral_arrives_whole_and_each_part_points_at_the_others(house: Hous
     assert team["providedBy"] == {"reference": f"Organization/{seat['id']}"}
     assert answers["meta"]["tag"] == [{"system": KEY, "code": "QuestionnaireResponse/q-1"}]
     assert task["id"] != "t-1"
+
+
+def test_what_was_shown_to_the_server_is_in_the_record_once(house: House) -> None:
+    house.receive()
+    house.deliver()
+    house.deliver()
+    (event,) = recorded(house.store, "delivery")
+    assert (event.role, event.action, event.outcome, len(event.patients)) == ("sluss", "E", 0, 1)
 
 
 def test_delivering_again_asks_nothing_of_the_server(house: House, asked: Asked) -> None:

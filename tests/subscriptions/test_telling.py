@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json
+from tests.audit.looked_up import recorded
 from tests.subscriptions.conftest import Region
 from tests.subscriptions.endpoint import Answer, Endpoint
 from tests.web.caller import UNIT, S, Sluss, content
@@ -43,6 +44,16 @@ def test_a_subscription_becomes_active_by_a_handshake(region: Region, endpoint: 
     assert region.read(id_)["status"] == "active"
     region.tell(3)
     assert len(endpoint.told) == 1
+
+
+def test_whom_an_event_was_told_is_in_the_record(region: Region, endpoint: Endpoint) -> None:
+    id_ = region.subscribe(endpoint, GAVLE, "task-updated")
+    region.tell()
+    task = region.sluss.refer("R-1")["task"]
+    region.tell(3)
+    (event,) = recorded(region.sluss.app.extensions["sluss"].store, "notification")
+    assert (event.role, list(event.teams), event.outcome) == ("therapist", ["gavle"], 0)
+    assert list(event.about) == [f"Subscription/{id_}", f"Task/{task['id']}"]
 
 
 def test_a_handshake_that_fails_leaves_it_in_error_until_it_is_asked_for_anew(

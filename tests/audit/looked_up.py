@@ -1,0 +1,12 @@
+"""What the record of a store holds."""
+
+from fhir_mappings.audit_event import Recorded
+from service.store.database import Store
+from service.store.query import parse_query
+
+
+def recorded(store: Store, interaction: str) -> list[Recorded]:
+    """The events of one kind, oldest first."""
+    query = parse_query("AuditEvent", [("_sort", "_lastUpdated"), ("_count", "1000")])
+    assert not isinstance(query, list)
+    return [event for event in store.audit_view.search(query)[0] if event.interaction == interaction]
