@@ -8,7 +8,7 @@ from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app
 
 from fhir_mappings.records import Json, Verdict
 from fhir_mappings.referral_form import QUESTIONS
@@ -24,11 +24,14 @@ blueprint = Blueprint("openapi", __name__)
 @blueprint.get("/openapi.json")
 def description() -> Response:
     """The description, for the pack that runs."""
-    return Response(dump(openapi(house().pack)), content_type="application/json")
+    secured = current_app.config["AUTH"] != "off"
+    return Response(dump(openapi(house().pack, secured=secured)), content_type="application/json")
 
 
-def openapi(pack: Pack) -> Json:
-    """The plain endpoints as OpenAPI 3.1. https://spec.openapis.org/oas/v3.1.0"""
+def openapi(pack: Pack, *, secured: bool = True) -> Json:
+    """The plain endpoints as OpenAPI 3.1. https://spec.openapis.org/oas/v3.1.0. `secured`: with a token only; else a
+    header says for whom a request acts.
+    """
     spec = APISpec(
         title="Sluss: plain JSON",
         version=SOFTWARE_VERSION,
@@ -43,10 +46,19 @@ def openapi(pack: Pack) -> Json:
     spec.components.schema("Referral", schema=ReferralSchema)
     spec.components.schema("Receipt", _RECEIPT)
     spec.components.schema("Problem", _PROBLEM)
-    spec.path("/intake/referrals", operations={"post": _INTAKE})
+    if secured:
+        spec.components.security_scheme("token", _TOKEN)
+    intake = {**_INTAKE, **({"security": _WITH_TOKEN} if secured else {"parameters": [_CALLER]})}
+    spec.path("/intake/referrals", operations={"post": intake})
     spec.path("/health/live", operations={"get": _health("live", "The process answers.", ("200",))})
     ready = "200 when referrals can be taken in; `degraded` names what else does not work."
-    spec.path("/health/ready", operations={"get": _health("ready", ready, ("200", "503"))})
+    health = _health("ready", ready, ("200", "503"))
+    if secured:
+        health |= {"security": _WITH_TOKEN}
+        for status, why in (("401", _UNKNOWN), ("403", "The token is no administrator's.")):
+            outcome = {"application/fhir+json": {"schema": {"type": "object"}}}
+            health["responses"] |= {status: {"description": why, "content": outcome}}
+    spec.path("/health/ready", operations={"get": health})
     described: Json = spec.to_dict()
     _as_the_pack_offers(described["components"]["schemas"], pack)
     return described
@@ -144,19 +156,22 @@ _PROBLEM: Json = {
     },
 }
 
+_UNKNOWN = "There is no token, or it is not good any more."
+_TOKEN: Json = {"type": "http", "scheme": "bearer", "description": "From /auth/token: SMART Backend Services."}
+_WITH_TOKEN: list[Json] = [{"token": []}]
+
+_CALLER: Json = {
+    "name": "Sluss-Caller",
+    "in": "header",
+    "description": "Whom the request acts for, without login.",
+    "schema": {"type": "string", "enum": ["administrator", "referrer SE2321000198-EX01"]},
+}
+
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}}}
 
 _INTAKE: Json = {
     "operationId": "take-in",
     "summary": "A referral typed in: a message copied from the record system, a letter, a call.",
-    "parameters": [
-        {
-            "name": "Sluss-Caller",
-            "in": "header",
-            "description": "Whom the request acts for, without login.",
-            "schema": {"type": "string", "enum": ["administrator", "referrer SE2321000198-EX01"]},
-        }
-    ],
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Referral"}}},
@@ -168,12 +183,14 @@ _INTAKE: Json = {
         },
         "201": {**_answer("Taken in, assessed and routed.", "Receipt", "application/json"), "headers": _LOCATION},
         "400": _answer("It is no JSON that can be read.", "Problem"),
+        "401": _answer(_UNKNOWN, "Problem"),
         "403": _answer("The caller may not refer for that unit.", "Problem"),
         "406": _answer("The answer is wanted in another format than JSON.", "Problem"),
         "409": _answer("The number is taken by other content.", "Problem"),
         "413": _answer("More than a megabyte.", "Problem"),
         "415": _answer("The body is not sent as JSON in UTF-8.", "Problem"),
         "422": _answer("Every field that is wrong.", "Problem"),
+        "429": _answer("Too often; Retry-After says when again.", "Problem"),
         "503": _answer("The database cannot answer now.", "Problem"),
     },
 }
