@@ -117,7 +117,7 @@ def _provider(settings: Settings) -> Provider | None:
     issuer, audience, keys = settings.idp_issuer, settings.idp_audience, settings.idp_jwks
     if issuer is None or audience is None or keys is None:
         return None
-    return Provider(issuer, audience, keys, settings.idp_user_claim, settings.idp_unit_claim)
+    return Provider(issuer, audience, keys, settings.idp_user_claim, settings.idp_unit_claim, settings.idp_levels)
 
 
 def make_house(settings: Settings, clock: Callable[[], datetime] | None = None) -> House:

@@ -66,6 +66,8 @@ class Settings:
     """Where they say who the person is."""
     idp_unit_claim: str = UNIT_CLAIM
     """Where they say which care unit the person works for."""
+    idp_levels: tuple[str, ...] = ()
+    """`acr` of the sign-ins that are strong enough; none: all that it vouches for."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks (CIDR) of the proxies whose headers are believed."""
     client_subject_header: str | None = None
@@ -104,6 +106,7 @@ class Settings:
             idp_audience=env.get("SLUSS_IDP_AUDIENCE") or None,
             idp_user_claim=env.get("SLUSS_IDP_USER_CLAIM") or USER_CLAIM,
             idp_unit_claim=env.get("SLUSS_IDP_UNIT_CLAIM") or UNIT_CLAIM,
+            idp_levels=_listed(env, "SLUSS_IDP_ACR"),
             trusted_proxies=_networks(env, "SLUSS_TRUSTED_PROXIES", problems),
             client_subject_header=_subject_header(env, problems),
             metrics_token=_secret(env, "SLUSS_METRICS_TOKEN", problems),

@@ -41,13 +41,18 @@ def check_assertion(claims: Json, client_id: str, audiences: Collection[str], no
     return _untimely(claims, end, now) or Assertion(jti, end + LEEWAY)
 
 
-def check_identity(claims: Json, issuer: str, audience: str, now: datetime) -> str | None:
-    """In English why an identity provider's token is refused; None for one that is good."""
+def check_identity(claims: Json, issuer: str, audience: str, now: datetime, levels: Collection[str] = ()) -> str | None:
+    """In English why an identity provider's token is refused; None for one that is good. `levels`: of which `acr` must
+    be one, how strongly the person signed in; none: that is left to the provider.
+    """
     if claims.get("iss") != issuer:
         return "iss is another issuer"
     named = claims.get("aud")
     if audience not in (named if isinstance(named, list) else [named]):
         return "aud is another audience"
+    level = claims.get("acr")
+    if levels and not (isinstance(level, str) and level in levels):
+        return "acr says of no sign-in that is strong enough"
     end = _moment(claims.get("exp"))
     return "exp is required" if end is None else _untimely(claims, end, now)
 

@@ -37,6 +37,8 @@ class Provider:
     """An https URL, or a file."""
     user_claim: str
     unit_claim: str
+    levels: tuple[str, ...] = ()
+    """Of which `acr` must be one; none: it is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ class Knowing:
             return None
         keys = self._published.get(provider.keys, header)
         claims = claims_of(token, header, keys) if not isinstance(keys, str) else keys
-        if isinstance(claims, str) or check_identity(claims, provider.issuer, provider.audience, now) is not None:
+        if isinstance(claims, str):
+            return None
+        if check_identity(claims, provider.issuer, provider.audience, now, provider.levels) is not None:
             return None
         user, unit = _only(claims, provider.user_claim), _only(claims, provider.unit_claim)
         return Identity(user, unit, _name_of(claims, token)) if user and unit else None

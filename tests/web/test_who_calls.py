@@ -339,6 +339,18 @@ def test_a_sign_in_that_is_not_right_is_refused(with_idp: Sluss, changes: dict[s
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
+def test_a_sign_in_must_be_as_strong_as_the_region_asks(another: Callable[..., Sluss], tmp_path: Path) -> None:
+    keys = tmp_path / "idp.json"
+    keys.write_text(key_set(public_jwk("RS256", "idp")))
+    provider = {"idp_issuer": ISSUER, "idp_jwks": str(keys), "idp_audience": "sluss"}
+    strict = another(auth="smart", **provider, idp_levels=("loa3", "loa4"))
+    register(strict, "gavle", "therapist", Credentials(assignment="SE2321000198-TEAM1"))
+    said = {level: WithToken(strict, sign_in(acr=level)).get("/fhir/Task").status_code for level in ("loa3", "loa4")}
+    assert said == {"loa3": 200, "loa4": 200}
+    for level in ("loa2", None, ["loa3"], "loa3 "):
+        assert WithToken(strict, sign_in(acr=level)).get("/fhir/Task").status_code == 401
+
+
 def test_a_sign_in_without_a_signature_or_by_an_unknown_issuer_is_refused(with_idp: Sluss, sluss: Sluss) -> None:
     said = {"iss": ISSUER, "aud": "sluss", "exp": int(NOW.timestamp()) + 60}
     assert WithToken(with_idp, unsigned(said)).get("/fhir/Task").status_code == 401
