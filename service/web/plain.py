@@ -36,7 +36,9 @@ def take_in() -> Response:
     if not given.replayed:
         count_received(str(given.assessment.verdict))
     headers = {**replies.verdict_headers(given), "Location": replies.location(given.service_request)}
-    return Response(dump(_account(given)), status, headers, content_type="application/json")
+    answer = replies.Answer(dump(_account(given)), status, headers, content_type="application/json")
+    answer.stored = given.service_request
+    return answer
 
 
 def _account(given: Receipt) -> dict[str, object]:
