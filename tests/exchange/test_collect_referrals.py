@@ -293,7 +293,7 @@ def test_coordination_closes_it_here_and_no_team_does(gateway: Gateway) -> None:
     ours = stored.content
     with pytest.raises(Refusal) as refused:
         gateway.move_task({**ours, "status": "completed"}, "gavle")
-    assert refused.value.kind is Kind.FORBIDDEN
+    assert refused.value.kind is Kind.NOT_FOUND
     with pytest.raises(Refusal):
         gateway.move_task({**ours, "owner": {"reference": "HealthcareService/gavle"}}, "samordning")
     gateway.move_task({**ours, "status": "completed"}, "samordning")
