@@ -317,10 +317,11 @@ class Case:
     def _involved(self) -> tuple[str, ...]:
         """The other teams that own a Task of the referral."""
         owners = {tasks.owner_of(task) for task in self.all_of("Task")}
+        own = self._row_value("team")
         return tuple(
             team.id
             for team in self.house.pack.teams.values()
-            if team.id != self.team.id
+            if team.id != own
             and not owners.isdisjoint((team_reference(team.id), *(f"PractitionerRole/{role}" for role in team.roles)))
         )
 
