@@ -51,7 +51,10 @@ class Reader:
 
     def follow(self, link: str, resource_type: str) -> Paged:
         """The page behind a `next` link; Transient with reason `address` when it leads to another server."""
-        parts = urlsplit(link)
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            return Transient(Reason.ADDRESS)
         if (parts.scheme, parts.netloc) != self._origin or not link.startswith(self.base_url):
             return Transient(Reason.ADDRESS)
         return _page(self.client.send("GET", link[len(self.base_url) :]), resource_type)

@@ -5,7 +5,7 @@ reasons).
 import pytest
 import requests
 from fhirclient.models.task import Task
-from fhirpy.base.exceptions import OperationOutcome
+from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
 from fhir_mappings.records import Json
 from tests.clients.conftest import Acting, Plainly
@@ -80,7 +80,7 @@ def test_fhirpy_puts_the_condition_of_a_create_into_the_address(acting: Acting, 
 def test_fhirpy_asks_for_a_validation_that_is_not_offered(acting: Acting, task: Json) -> None:
     client = acting("fhirpy", "therapist gavle")
     assert isinstance(client, FhirPy)
-    with pytest.raises(OperationOutcome, match="not-supported"):
+    with pytest.raises(ResourceNotFound, match="not-supported"):
         client.client.reference("Task", task["id"]).to_resource().is_valid()
 
 
