@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from service.exchange.deliver import Deliverer
 from service.store import embedded
 from service.store.database import Store
 from service.store.exchange_state import ExchangeState
-from tests.bench import machine, referrals, servers
+from tests.bench import machine, processor, referrals, servers
 from tests.bench.load import Load, run
 from tests.building import missing_tools
 from tests.hapi.server import TOOLS, running_hapi
@@ -78,12 +78,29 @@ class Recorder(FhirClient):
         return Permanent(Reason.REFUSED)
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Deliveries in a row."""
+
+    at: Sequence[datetime]
+    """When each had ended, earliest first."""
+    cost: Mapping[str, float]
+    """Milliseconds of processor time for each, by process."""
+
+    @property
+    def rate(self) -> float:
+        """How many a second."""
+        return (len(self.at) - 1) / (self.at[-1] - self.at[0]).total_seconds()
+
+
 @dataclass
 class Side:
     """A database of Sluss, and the referrals that came into it."""
 
     url: str
     hapi: str
+    processes: Mapping[str, int]
+    """The servers, whose processor time counts, by name."""
     taken_in: int = 0
     _connection: psycopg.Connection | None = None
 
@@ -116,14 +133,14 @@ class Side:
         return datetime.now(UTC)
 
     @contextmanager
-    def worker(self) -> Iterator[None]:
-        """`sluss worker`, as it is in service."""
+    def worker(self) -> Iterator[int]:
+        """`sluss worker`, as it is in service; gives its process id."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUSS_")}
         environ = {**kept, "SLUSS_AUTH": "off", "SLUSS_DATABASE_URL": self.url, "SLUSS_FHIR_SERVER_URL": self.hapi}
         command = (sys.executable, "-m", "service.cli", "worker")
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            yield
+            yield process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(90)
@@ -143,12 +160,16 @@ class Side:
             self._connection = psycopg.connect(self.url, autocommit=True)
         return self._connection.execute(query).fetchall()
 
-    def deliver(self, many: int) -> list[datetime]:
-        """A worker starts, delivers `many` and is stopped; gives when each of them was delivered."""
+    def deliver(self, many: int) -> Stretch:
+        """A worker starts, delivers `many` and is stopped. What its start takes does not count."""
         before = len(self.delivered())
-        with self.worker():
+        with self.worker() as worker:
+            processes = {**self.processes, "Sluss": worker}
+            first = _wait(lambda: len(self.delivered()) - before, every=0.1)
+            began = processor.spent(processes)
             _wait(lambda: len(self.delivered()) >= before + many, every=0.5)
-        return self.delivered()[before : before + many]
+            ended, last = processor.spent(processes), len(self.delivered()) - before
+        return Stretch(self.delivered()[before : before + many], _each(began, ended, last - first))
 
     def record(self) -> list[bytes]:
         """The Bundles of everything that is waiting here. It counts as given up afterwards."""
@@ -161,18 +182,19 @@ class Side:
         return recorder.bundles
 
 
-def straight(hapi: str, bundles: list[bytes]) -> list[datetime]:
-    """Post Bundles as fast as HAPI takes them; gives when each was answered."""
+def straight(side: Side, bundles: list[bytes]) -> Stretch:
+    """Post Bundles as fast as HAPI takes them."""
     waiting = list(bundles)
     ended: list[datetime] = []
     failures: list[str] = []
+    began = _with_client(side)
 
     def post() -> None:
         with requests.Session() as session:
             session.trust_env = False
             while waiting and not failures:
                 headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
-                answer = session.post(hapi, data=waiting.pop(), headers=headers, timeout=60)
+                answer = session.post(side.hapi, data=waiting.pop(), headers=headers, timeout=60)
                 if answer.status_code != 200:
                     failures.append(answer.text[:300])
                 ended.append(datetime.now(UTC))
@@ -184,7 +206,7 @@ def straight(hapi: str, bundles: list[bytes]) -> list[datetime]:
         client.join()
     if failures:
         raise click.ClickException(f"HAPI refused: {failures[0]}")
-    return sorted(ended)
+    return Stretch(sorted(ended), _each(began, _with_client(side), len(bundles)))
 
 
 @dataclass
@@ -205,26 +227,33 @@ class Bench:
 
     def rate(self) -> None:
         """Rounds of the bound and of deliveries in turn; the ratio of each pair, and their median."""
-        plan, hapi = self.plan, self.ours.hapi
+        plan = self.plan
         for side in (self.ours, self.theirs):  # teams, units and roles are there from now on
             side.take_in(60)
             side.deliver(60)
         self.theirs.take_in(plan.warm_up + plan.rounds * plan.each)
         bundles = self.theirs.record()
         self.tell("a delivery's Bundle, on average", f"{mean(len(bundle) for bundle in bundles) / 1024:.0f} kB")
-        straight(hapi, bundles[: plan.warm_up])
+        straight(self.theirs, bundles[: plan.warm_up])
         del bundles[: plan.warm_up]
         self.ours.take_in((plan.rounds + 1) * (plan.each + _STOPPING))
         self.ours.deliver(plan.each)
-        bounds, rates = [], []
+        bounds, rounds = [], []
         for turn in range(plan.rounds):
-            bounds.append(_rate(straight(hapi, bundles[turn * plan.each : (turn + 1) * plan.each])))
-            rates.append(_rate(self.ours.deliver(plan.each)))
-        ratios = [mine / bound for bound, mine in zip(bounds, rates, strict=True)]
-        self.tell(f"(a) bound: Bundles straight, {CONNECTIONS} connections", f"{median(bounds):6.1f}/s")
-        self.tell(f"(b) deliveries by one worker, {CONNECTIONS} at once", f"{median(rates):6.1f}/s")
+            bounds.append(straight(self.theirs, bundles[turn * plan.each : (turn + 1) * plan.each]))
+            rounds.append(self.ours.deliver(plan.each))
+        ratios = [mine.rate / bound.rate for bound, mine in zip(bounds, rounds, strict=True)]
+        self.told_of(f"(a) bound: Bundles straight, {CONNECTIONS} connections", bounds)
+        self.told_of(f"(b) deliveries by one worker, {CONNECTIONS} at once", rounds)
         each, ratio = " ".join(f"{one:.2f}" for one in ratios), median(ratios)
         self.tell("(b) / (a)", f"{ratio:.2f}   (rounds: {each})", ">= 0.8", kept=ratio >= 0.8)
+
+    def told_of(self, what: str, rounds: Sequence[Stretch]) -> None:
+        """The rate, and the processor time of each delivery."""
+        costs = {name: mean(one.cost[name] for one in rounds) for name in rounds[0].cost}
+        listed = " + ".join(f"{name} {cost:.1f}" for name, cost in costs.items())
+        figure = f"{median(one.rate for one in rounds):6.1f}/s   processor {sum(costs.values()):.1f} ms ({listed})"
+        self.tell(what, figure)
 
     def on_its_way(self) -> None:
         """From the answer to a referral's sender until a worker has HAPI's answer, one referral at a time."""
@@ -259,17 +288,29 @@ def _templates() -> tuple[str, ...]:
     return tuple(referrals.template(unit, today).decode() for unit in referrals.UNITS)
 
 
-def _rate(at: list[datetime]) -> float:
-    return (len(at) - 1) / (at[-1] - at[0]).total_seconds()
+def _with_client(side: Side) -> dict[str, float]:
+    """What the servers have used, and this process."""
+    return {**processor.spent(side.processes), "client": time.process_time()}
 
 
-def _wait(until: Callable[[], bool], seconds: float = 900, every: float = 0.05) -> None:
-    """Raises TimeoutError when it does not come true."""
+def _each(began: Mapping[str, float], ended: Mapping[str, float], many: int) -> dict[str, float]:
+    """Milliseconds for each of `many`."""
+    return {name: (ended[name] - before) * 1000 / many for name, before in began.items()}
+
+
+def _wait(until: Callable[[], int], seconds: float = 900, every: float = 0.05) -> int:
+    """What it gives once that is not 0. Raises TimeoutError when it does not come true."""
     end = time.monotonic() + seconds
-    while not until():
+    while not (found := until()):
         if time.monotonic() > end:
             raise TimeoutError("deliveries do not come to an end")
         time.sleep(every)
+    return found
+
+
+def _postmaster(cluster: Path) -> int:
+    """The process that starts all others of a PostgreSQL."""
+    return int((cluster / "postmaster.pid").read_text().split()[0])
 
 
 def _database(server: str, name: str) -> str:
@@ -299,7 +340,9 @@ def main(quick: bool, only: tuple[str, ...], folder: Path | None) -> None:
     database = embedded.start(place / "cluster")
     try:
         with running_hapi(place / "hapi") as hapi:
-            ours, theirs = (Side(_database(database.url, name), hapi.url) for name in ("ours", "theirs"))
+            processes = {"HAPI": hapi.process.pid, "PostgreSQL": _postmaster(place / "cluster")}
+            urls = (_database(database.url, name) for name in ("ours", "theirs"))
+            ours, theirs = (Side(url, hapi.url, processes) for url in urls)
             bench = Bench(QUICK if quick else Plan(), ours, theirs)
             for part in PARTS:
                 if not only or part in only:
