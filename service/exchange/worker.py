@@ -28,6 +28,7 @@ from service.exchange.notify_jobs import LANES, add_tasks
 from service.exchange.reconcile import reconcile
 from service.exchange.translate import REFERRAL_TYPES
 from service.store.audit_seals import Seals
+from service.store.queue_connections import queue_pool
 from service.store.records import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ def create_app(duties: Duties, stopping: Callable[[], bool] = lambda: False) -> 
         conninfo=duties.database_url.replace("postgresql+psycopg://", "postgresql://", 1),
         min_size=1,
         max_size=4,
+        pool_factory=queue_pool,
         kwargs={"application_name": "sluss-worker", "connect_timeout": 5},
     )
     app = procrastinate.App(connector=connector)

@@ -25,9 +25,9 @@ EXCHANGE = "sluss-exchange"
 SEALER = "sluss-seal"
 AUDITOR = "sluss-audit"
 
-_PLANNING: tuple[LiteralString, ...] = (
-    # Every statement of views and changes is written for certain indexes. It is planned once, and never from what a
-    # table looked like while it was small: the plan that suits ten rows would be kept for a hundred thousand.
+PLANNING: tuple[LiteralString, ...] = (
+    # Every statement of views, changes and the queue is written for certain indexes. It is planned once, and never from
+    # what a table looked like while it was small: the plan that suits ten rows would be kept for a hundred thousand.
     "SET plan_cache_mode = force_generic_plan",
     "SET enable_seqscan = off",
     "SET enable_bitmapscan = off",
@@ -41,10 +41,10 @@ _LIMITS: dict[str, tuple[LiteralString, ...]] = {
         "SET statement_timeout = '5s'",
         "SET lock_timeout = '4s'",
         "SET idle_in_transaction_session_timeout = '5s'",
-        *_PLANNING,
+        *PLANNING,
     ),
-    RECORDER: ("SET statement_timeout = '5s'", "SET lock_timeout = '4s'", *_PLANNING),
-    READER: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on", *_PLANNING),
+    RECORDER: ("SET statement_timeout = '5s'", "SET lock_timeout = '4s'", *PLANNING),
+    READER: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on", *PLANNING),
     AUDITOR: ("SET statement_timeout = '10s'", "SET default_transaction_read_only = on"),
     # Also looks at the whole record, when somebody asks for it.
     SEALER: ("SET idle_in_transaction_session_timeout = '10min'",),
@@ -123,7 +123,7 @@ class Connections:
             except IndexError:
                 return None
             # Nothing is due on an idle connection: a readable socket means that the server has said goodbye.
-            if not connection.closed and not _readable(connection.fileno()):
+            if not connection.closed and not readable(connection.fileno()):
                 return connection
             connection.close()
 
@@ -152,7 +152,8 @@ class Connections:
         return connection
 
 
-def _readable(descriptor: int) -> bool:
+def readable(descriptor: int) -> bool:
+    """True when something has come over a socket."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
