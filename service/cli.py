@@ -147,7 +147,7 @@ def _is_loopback(host: str) -> bool:
 @main.command()
 def worker() -> None:
     """Run the background worker: deliveries, collection, timers, notifications."""
-    from service import logs
+    from service import garbage, logs
     from service.app import make_house
     from service.exchange.external import external_server
     from service.exchange.notify import notifier_of
@@ -163,6 +163,7 @@ def worker() -> None:
         house.store.clients.forget(house.now())
 
     collector = external_server(settings, house)
+    garbage.look_seldom()
     run_worker(
         Duties(
             house.store.url,
