@@ -64,6 +64,7 @@ class FhirClient:
         self._prepare = prepare
         self._local = threading.local()
         self._known: tuple[float, Peer] = (0.0, CAUTIOUS)
+        self._asking = threading.Lock()
 
     def transaction(self, bundle: Json) -> Outcome:
         """Send a transaction Bundle; Answered with a transaction-response that has one entry per entry sent."""
@@ -102,14 +103,15 @@ class FhirClient:
 
     def peer(self) -> Peer:
         """What kind of server it is, asked once an hour; CAUTIOUS when it does not tell."""
-        until, peer = self._known
-        if time.monotonic() < until:
+        with self._asking:
+            until, peer = self._known
+            if time.monotonic() < until:
+                return peer
+            outcome = self._send("GET", "/metadata", kind=lambda: CAUTIOUS)
+            told = isinstance(outcome, Answered)
+            peer = recognise(outcome.resource) if isinstance(outcome, Answered) else CAUTIOUS
+            self._known = (time.monotonic() + (_KNOWN_FOR if told else _UNKNOWN_FOR), peer)
             return peer
-        outcome = self._send("GET", "/metadata", kind=lambda: CAUTIOUS)
-        told = isinstance(outcome, Answered)
-        peer = recognise(outcome.resource) if isinstance(outcome, Answered) else CAUTIOUS
-        self._known = (time.monotonic() + (_KNOWN_FOR if told else _UNKNOWN_FOR), peer)
-        return peer
 
     def _send(
         self,

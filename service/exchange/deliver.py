@@ -105,12 +105,12 @@ class Deliverer:
             return self._attempt(held, row, road, known)
 
     def due(self) -> list[str]:
-        """The referrals to wake now: while the server is down one at a time, to see whether it answers again."""
+        """The referrals to wake that no job will: while the server is down one at a time, to see if it answers."""
         now = self.clock()
         may_probe = self.breaker.may_probe(now)
         if may_probe is None:
-            return self.exchange.due(now)
-        return self.exchange.due(now, limit=1) if may_probe else []
+            return self.exchange.to_wake(now)
+        return self.exchange.to_wake(now, limit=1) if may_probe else []
 
     def anchors(self, referral_id: str) -> Anchors | None:
         """What a referral's contained and logical references stand for; None for one that could not be taken in."""

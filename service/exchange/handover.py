@@ -75,17 +75,21 @@ class Handover:
     """True while something may have been carried out over there that we do not know of."""
     own_base: str | None = None
     _locks: list[str] = field(default_factory=list)
+    _known: dict[Reference, Copy] | None = None
+    """The copies, as long as nobody else can have learnt of one that matters here."""
+    _unseen: bool = False
+    """True while a patient is to be created whom nobody has looked for."""
+    _looks: bool = False
+    """True once such a transaction was refused: perhaps there are several."""
 
     def send(self, load: Load) -> Progress | Failure:
-        """Bring the copies up to `load`; Progress, or why it failed."""
-        try:
-            return self._send(load)
-        finally:
-            if self._locks:
-                self.held.unlock(*self._locks)
-                self._locks.clear()
-
-    def _send(self, load: Load) -> Progress | Failure:
+        """Bring the copies up to `load`; Progress, or why it failed. What it locks stays so until the next round, or
+        until the referral is let go of.
+        """
+        if self._locks:
+            self.held.unlock(*self._locks)
+            self._locks.clear()
+        self._known = None
         before = _outdated(load.own, self._copies(load))
         if not before:
             return Progress(0, complete=True)
@@ -113,8 +117,11 @@ class Handover:
         """Why the referral must wait; None when another round may succeed."""
         if isinstance(refusal, Permanent):
             for patient in load.patients:  # perhaps merged or removed over there: a person's retry looks it up anew
-                self.held.forget(patient.reference)
+                self._forget(patient.reference)
         match refusal.reason:
+            case Reason.CONFLICT if self._unseen:
+                self._looks = True
+                return None
             case Reason.CONFLICT:
                 return self._settle(changes, load)
             case Reason.RACE:
@@ -135,7 +142,7 @@ class Handover:
             elif isinstance(shown, Transient):
                 return shown
         for reference in gone:
-            self.held.forget(reference)
+            self._forget(reference)
         return None if gone else Permanent(Reason.MISSING_REFERENCE)
 
     def _send_shared(self, load: Load) -> Failure | None:
@@ -177,17 +184,25 @@ class Handover:
     def _find_patients(self, load: Load) -> list[Stored] | Failure:
         """The patients who are not there and are to be created; those who are, are noted. Held until the round ends,
         so that two units' referrals of one patient do not create them twice.
+
+        A server whose conditional create finds them itself is not asked first, unless something is not as expected.
         """
         copies = self._copies(load)
+        unknown = [patient for patient in load.patients if patient.reference not in copies]
+        self._unseen = False
         new = []
-        for patient in load.patients:
-            if patient.reference in copies:
-                continue
+        for patient in unknown:
             identities = national_identities(patient.content)
             if not identities:
                 return Permanent(Reason.UNIDENTIFIED)
             if not self._lock(*(f"patient {kind} {value}" for kind, value in identities)):
                 return Transient(Reason.BUSY)
+            if patient.reference in self._copies(load):  # somebody else's delivery was a moment earlier
+                continue
+            as_usual = len(unknown) == 1 and not (self.unsure or self._looks)
+            if as_usual and self.client.peer().creates_once:
+                self._unseen = True
+                return unknown
             answer = self.client.search("Patient", [("identifier", ",".join(identity_choices(identities)))])
             if not isinstance(answer, Found):
                 return answer
@@ -274,13 +289,21 @@ class Handover:
         return Peers(self.canonical, targets, load.anchors, self.own_base, self.client.base_url)
 
     def _copies(self, load: Load) -> dict[Reference, Copy]:
-        return self.held.copies([stored.reference for stored in load.all])
+        if self._known is None:
+            self._known = self.held.copies([stored.reference for stored in load.all])
+        return self._known
 
     def _learn(self, copies: Sequence[Copy], load: Load) -> None:
         if copies:
+            self._known = None
             self.held.learnt(copies, {stored.reference: stored.referral_id for stored in load.all})
 
+    def _forget(self, reference: Reference) -> None:
+        self._known = None
+        self.held.forget(reference)
+
     def _lock(self, *names: str) -> bool:
+        self._known = None  # whoever held it may have learnt something
         self._locks.extend(names)
         return self.held.lock(*names)
 

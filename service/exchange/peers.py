@@ -37,6 +37,10 @@ class Peer:
     """By HTTP status."""
     told_by: tuple[tuple[re.Pattern[str], Meaning], ...] = ()
     """By a code that the server writes into its diagnostics, where the status alone does not tell."""
+    creates_once: bool = False
+    """True where its conditional create alone does what a look before it does: by any of several identifiers, in what
+    is there now, and refused when several match.
+    """
 
     def meaning(self, status: int, diagnostics: str = "") -> Meaning | None:
         """What a refusal with this status means; None where it means what it means everywhere."""
@@ -56,6 +60,8 @@ HAPI = Peer(
     {409: Meaning.LOOK, 412: Meaning.LOOK},
     # A target that is not there is a 400 like any other, but for its message number (1094: not found, 1096: deleted).
     ((re.compile(r"\bHAPI-109[46]\b"), Meaning.TARGET_MISSING),),
+    # It searches its tables for If-None-Exist, never what it keeps of earlier searches; tests/hapi/test_delivery.py.
+    creates_once=True,
 )
 MEDPLUM = Peer(
     "Medplum",

@@ -106,8 +106,11 @@ class ExchangeState:
 
     def due(self, now: datetime, limit: int = 500) -> list[str]:
         """Referrals whose next attempt is due, longest waiting first."""
-        with self._connections.connection() as connection:
-            return [row[0] for row in connection.execute(statements.DUE, {"now": now, "limit": limit})]
+        return self._listed(statements.DUE, now, limit)
+
+    def to_wake(self, now: datetime, limit: int = 500) -> list[str]:
+        """As `due`, without those that have a job waiting in the queue."""
+        return self._listed(statements.TO_WAKE, now, limit)
 
     def find_undelivered(self, types: Collection[str], now: datetime, settled: timedelta, limit: int = 5000) -> int:
         """Schedule every referral that has changes the other side does not show and that nothing else will wake:
@@ -130,6 +133,10 @@ class ExchangeState:
         with self._connections.connection() as connection:
             return [ExchangeRow(*row) for row in connection.execute(statements.DEAD_LETTERS, {"limit": limit})]
 
+    def _listed(self, statement: LiteralString, now: datetime, limit: int) -> list[str]:
+        with self._connections.connection() as connection:
+            return [row[0] for row in connection.execute(statement, {"now": now, "limit": limit})]
+
     def _changed(self, statement: LiteralString, values: Mapping[str, Any]) -> int:
         with self._connections.connection() as connection:
             return connection.execute(statement, values).rowcount
@@ -150,20 +157,16 @@ class Held:
         """Take further locks, sorted, so that two who want the same ones do not wait for each other; False after too
         long a wait.
         """
+        wanted = {"wait": f"{self._lock_wait}ms", "numbers": sorted({_number(name) for name in names})}
         try:
-            with self._connection.transaction():
-                wait = {"wait": f"{self._lock_wait}ms"}
-                self._connection.execute("SELECT set_config('lock_timeout', %(wait)s, true)", wait)
-                for number in sorted({_number(name) for name in names}):
-                    self._connection.execute("SELECT pg_advisory_lock(%(number)s::bigint)", {"number": number})
+            self._connection.execute(statements.LOCK, wanted)
         except psycopg.errors.LockNotAvailable:
             return False
         return True
 
     def unlock(self, *names: str) -> None:
         """Give locks back before the end."""
-        for number in {_number(name) for name in names}:
-            self._connection.execute("SELECT pg_advisory_unlock(%(number)s::bigint)", {"number": number})
+        self._connection.execute(statements.UNLOCK, {"numbers": [_number(name) for name in names]})
 
     def release(self) -> None:
         """Give every lock back; a connection that cannot be told so is closed, which does the same."""

@@ -2,6 +2,14 @@
 
 from typing import LiteralString
 
+# How long to wait is set before any row is there, and so before the first lock, for this statement only.
+LOCK: LiteralString = """
+SELECT pg_advisory_lock(number)
+  FROM set_config('lock_timeout', %(wait)s, true), unnest(%(numbers)s::bigint[]) AS number
+"""
+
+UNLOCK: LiteralString = "SELECT pg_advisory_unlock(number) FROM unnest(%(numbers)s::bigint[]) AS number"
+
 ROW: LiteralString = """
 SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at, unanswered_since, waiting_since
   FROM exchange WHERE referral_id = %(id)s
@@ -10,6 +18,13 @@ SELECT referral_id, attempts, next_attempt_at, last_error, dead_at, delivered_at
 DUE: LiteralString = """
 SELECT referral_id FROM exchange WHERE dead_at IS NULL AND next_attempt_at <= %(now)s
 ORDER BY next_attempt_at LIMIT %(limit)s
+"""
+
+# The lock is that of every job that delivers (`worker.lock_of`).
+TO_WAKE: LiteralString = """
+SELECT e.referral_id FROM exchange e WHERE e.dead_at IS NULL AND e.next_attempt_at <= %(now)s AND NOT EXISTS (
+    SELECT FROM procrastinate_jobs j WHERE j.queueing_lock = 'deliver:' || e.referral_id AND j.status = 'todo')
+ORDER BY e.next_attempt_at LIMIT %(limit)s
 """
 
 DEAD_LETTERS: LiteralString = """
