@@ -1,23 +1,27 @@
 """Deliveries to servers that say the same with different words, and different things with the same word."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import responses
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_mappings.records import Json
+from fhir_mappings.terminology import IDENTITY_KINDS
 from service.exchange import peers
-from service.exchange.client import FhirClient
+from service.exchange.client import FhirClient, Found
 from service.exchange.deliver import Deliverer, Result, State
-from service.exchange.outcomes import Reason, Transient
+from service.exchange.outcomes import Permanent, Reason, Transient
 from service.exchange.peers import AIDBOX, BLAZE, CAUTIOUS, HAPI, MEDPLUM, MICROSOFT, Meaning, recognise
 from service.exchange.stand_in_search import Refused
 from service.store.database import Store
 from service.store.exchange_state import ExchangeState
 from tests.exchange.conftest import CANONICAL, Clock, House
 from tests.exchange.kinds import KINDS, Kind, KindMemory, running
+from tests.store.examples import patient
 
 BASE = "https://fhir.example/r4"
 TYPES = ("Patient", "ServiceRequest", "QuestionnaireResponse", "Task", "Communication")
@@ -34,6 +38,19 @@ def house(kind: Kind, store: Store, exchange: ExchangeState, clock: Clock) -> It
     with running(kind) as (there, memory):
         deliverer = Deliverer(store, exchange, FhirClient(there.url, 5), CANONICAL, clock, chance=lambda: 0.5)
         yield House(store, exchange, deliverer, memory)
+
+
+@pytest.fixture
+def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The types that were searched for."""
+    search, types = FhirClient.search, list[str]()
+
+    def noting(client: FhirClient, type_: str, parameters: Sequence[tuple[str, str]]) -> Found | Transient | Permanent:
+        types.append(type_)
+        return search(client, type_, parameters)
+
+    monkeypatch.setattr(FhirClient, "search", noting)
+    return types
 
 
 def there(house: House) -> KindMemory:
@@ -97,6 +114,55 @@ def test_several_copies_under_our_key_are_a_case_for_a_person(house: House) -> N
         key = {"system": CANONICAL.resource_key, "value": "Task/t-1"}
         house.memory.create({"resourceType": "Task", "status": "requested", "intent": "order", "identifier": [key]})
     assert house.deliver() == Result(State.DEAD, "multiple-matches")
+
+
+def test_a_patient_is_looked_for_before_anything_is_sent_but_where_the_server_does_so_itself(
+    house: House, kind: Kind, looked_for: list[str]
+) -> None:
+    house.receive()
+    assert house.deliver() == Result(State.DELIVERED)
+    assert ("Patient" in looked_for) == (kind is not KINDS["hapi"])
+    assert len(house.shown("Patient")) == 1
+
+
+@pytest.mark.parametrize("system", [system for system, kind in IDENTITY_KINDS.items() if kind == "personnummer"])
+def test_a_patient_who_is_there_under_any_form_of_the_identifier_is_referred_to_and_never_written(
+    house: House, system: str
+) -> None:
+    _, known = house.memory.create(somebody(identifier=[{"system": system, "value": "199002222397"}]))
+    house.receive()
+    assert house.deliver() == Result(State.DELIVERED)
+    assert house.shown("Patient") == [known]
+    assert house.shown("Task")[0]["for"] == {"reference": f"Patient/{known['id']}"}
+    assert house.copy("Patient/p-1").remote_id == known["id"]
+
+
+def test_several_patients_of_one_identifier_are_a_case_for_a_person(house: House, looked_for: list[str]) -> None:
+    for _ in range(2):
+        house.memory.create(somebody())
+    house.receive()
+    assert house.deliver() == Result(State.DEAD, "multiple-matches")
+    assert (house.shown("Task"), len(house.shown("Patient"))) == ([], 2)
+    assert looked_for[-1] == "Patient"
+
+
+def test_a_patient_is_looked_for_after_an_answer_that_was_lost(
+    house: House, clock: Clock, looked_for: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(FhirClient, "transaction", lambda *_: Transient(Reason.TIMEOUT, unanswered=True))
+        house.receive()
+        assert house.deliver().state is State.WAITING
+    looked_for.clear()
+    clock.later(minutes=1)
+    assert house.deliver() == Result(State.DELIVERED)
+    assert "Patient" in looked_for
+    assert one_copy_each(house)
+
+
+def somebody(**elements: Any) -> Json:
+    """A patient as somebody else would create them."""
+    return {name: value for name, value in patient(**elements).items() if name != "id"}
 
 
 def test_what_was_removed_there_is_made_anew_where_the_server_says_so(house: House, kind: Kind) -> None:
