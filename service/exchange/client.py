@@ -155,8 +155,16 @@ class FhirClient:
             session.headers["User-Agent"] = "Sluss"
             if self._prepare is not None:
                 self._prepare(session)
+            self._keep_what_the_environment_says(session)
             self._local.session = session
         return session
+
+    def _keep_what_the_environment_says(self, session: requests.Session) -> None:
+        """Proxies, certificates and ~/.netrc, for this server: requests would go through them for every request."""
+        settings = session.merge_environment_settings(self.base_url, {}, None, None, None)
+        session.proxies, session.verify, session.cert = settings["proxies"], settings["verify"], settings["cert"]
+        session.auth = session.auth or requests.utils.get_netrc_auth(self.base_url)
+        session.trust_env = False
 
 
 def token(system: str, value: str) -> str:

@@ -113,7 +113,7 @@ def local_reference(reference: object, own_base: str | None = None) -> Reference
 
 def local_references(resource: Json, own_base: str | None = None) -> frozenset[Reference]:
     """Every resource of ours that a resource refers to."""
-    found = (local_reference(element["reference"], own_base) for element in _reference_elements(resource))
+    found = (local_reference(reference, own_base) for reference in _references(resource))
     return frozenset(reference for reference in found if reference is not None)
 
 
@@ -190,7 +190,10 @@ def _led(element: Any, peers: Peers, stands_for: Mapping[str, str]) -> Any:
         return [_led(item, peers, stands_for) for item in element]
     if not isinstance(element, dict):
         return element
-    out = {name: _led(value, peers, stands_for) for name, value in element.items()}
+    out = {
+        name: _led(value, peers, stands_for) if isinstance(value, dict | list) else value
+        for name, value in element.items()
+    }
     if isinstance(element.get("reference"), str):
         return _led_reference(out, peers, stands_for)
     if peers.anchors is not None and "resourceType" not in element and _names(element, peers.anchors):
@@ -246,15 +249,16 @@ def _fragments(element: Any) -> Iterator[str]:
         yield from _fragments(value)
 
 
-def _reference_elements(element: Any) -> Iterator[Json]:
-    if isinstance(element, dict):
-        if isinstance(element.get("reference"), str):
-            yield element
-        for value in element.values():
-            yield from _reference_elements(value)
-    elif isinstance(element, list):
-        for value in element:
-            yield from _reference_elements(value)
+def _references(resource: Json) -> Iterator[str]:
+    waiting: list[Any] = [resource]
+    while waiting:
+        element = waiting.pop()
+        if isinstance(element, dict):
+            reference = element.get("reference")
+            if isinstance(reference, str):
+                yield reference
+            element = element.values()
+        waiting += [value for value in element if isinstance(value, dict | list)]
 
 
 def _plain(element: Any, unsaid: set[str], their_base: str) -> Any:

@@ -19,6 +19,7 @@ from fhir_mappings.records import Json, Reference
 from service.store import exchange_statements as statements
 from service.store.connections import EXCHANGE, Connection, Connections
 from service.store.server_state import ServerState
+from service.store.text_arrays import Texts
 
 _AT_A_GLANCE = 4
 """Connections for single statements."""
@@ -182,7 +183,7 @@ class Held:
     def copies(self, references: Collection[Reference]) -> dict[Reference, Copy]:
         """What is known of these resources' copies."""
         pairs = [reference.partition("/") for reference in references]
-        wanted = {"types": [pair[0] for pair in pairs], "ids": [pair[2] for pair in pairs]}
+        wanted = {"types": Texts(pair[0] for pair in pairs), "ids": Texts(pair[2] for pair in pairs)}
         return {Reference(row[0]): Copy(*row) for row in self._connection.execute(statements.COPIES, wanted)}
 
     def sending(self, referral_id: str, now: datetime) -> None:
@@ -195,12 +196,12 @@ class Held:
         self._connection.execute(
             statements.LEARNT,
             {
-                "types": [pair[0] for pair in pairs],
-                "ids": [pair[2] for pair in pairs],
-                "remote_ids": [copy.remote_id for copy in copies],
-                "remote_versions": [copy.remote_version for copy in copies],
+                "types": Texts(pair[0] for pair in pairs),
+                "ids": Texts(pair[2] for pair in pairs),
+                "remote_ids": Texts(copy.remote_id for copy in copies),
+                "remote_versions": Texts(copy.remote_version for copy in copies),
                 "acknowledged": [copy.acknowledged for copy in copies],
-                "referrals": [referral_of.get(copy.reference) for copy in copies],
+                "referrals": Texts(referral_of.get(copy.reference) for copy in copies),
             },
         )
 

@@ -56,7 +56,7 @@ UPDATE exchange SET next_attempt_at = %(now)s::timestamptz + random() * %(spread
 
 COPIES: LiteralString = """
 SELECT m.local_type || '/' || m.local_id, m.remote_id, m.remote_version, coalesce(m.acknowledged_version, 0)
-  FROM unnest(%(types)s::text[], %(ids)s::text[]) AS wanted (type, id)
+  FROM unnest(%(types)b::text[], %(ids)b::text[]) AS wanted (type, id)
   JOIN remote m ON m.local_type = wanted.type AND m.local_id = wanted.id
 """
 
@@ -67,8 +67,8 @@ ON CONFLICT (referral_id) DO UPDATE SET unanswered_since = excluded.unanswered_s
 
 LEARNT: LiteralString = """
 INSERT INTO remote (local_type, local_id, remote_id, remote_version, acknowledged_version, referral_id)
-SELECT * FROM unnest(%(types)s::text[], %(ids)s::text[], %(remote_ids)s::text[], %(remote_versions)s::text[],
-                     %(acknowledged)s::integer[], %(referrals)s::text[])
+SELECT * FROM unnest(%(types)b::text[], %(ids)b::text[], %(remote_ids)b::text[], %(remote_versions)b::text[],
+                     %(acknowledged)s::integer[], %(referrals)b::text[])
 ON CONFLICT (local_type, local_id) DO UPDATE SET remote_id = excluded.remote_id,
   remote_version = excluded.remote_version,
   acknowledged_version = greatest(remote.acknowledged_version, excluded.acknowledged_version)

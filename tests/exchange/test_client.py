@@ -40,6 +40,25 @@ def test_a_transaction_is_posted_to_the_base_as_fhir_json(client: FhirClient) ->
 
 
 @responses.activate
+@pytest.mark.parametrize(("not_for", "proxies"), [("", {"https": "http://proxy.example:3128"}), ("fhir.example", {})])
+def test_the_environment_says_through_which_proxy_and_with_which_certificates(
+    not_for: str, proxies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", not_for)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/certificates/region.pem")
+    responses.post(BASE, json=ANSWER)
+    client = FhirClient(BASE)
+    for _ in range(2):
+        client.transaction(BUNDLE)
+    for call in responses.calls:
+        sent = call.request.req_kwargs  # type: ignore[attr-defined]
+        assert (sent["proxies"], sent["verify"]) == (proxies, "/certificates/region.pem")
+
+
+@responses.activate
 @pytest.mark.parametrize("status", [409, 412])
 def test_a_conflict_may_be_over_when_we_look_again(client: FhirClient, status: int) -> None:
     responses.post(BASE, json=outcome("conflict"), status=status)
