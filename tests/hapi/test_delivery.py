@@ -16,15 +16,15 @@ import requests
 
 from fhir_mappings.datetimes import SWEDEN
 from fhir_mappings.records import Json
-from fhir_mappings.terminology import Canonical
+from fhir_mappings.terminology import IDENTITY_KINDS, Canonical
 from service.exchange.client import FhirClient, Outcome, Reason, Transient
 from service.exchange.collect import Collector
-from service.exchange.deliver import Deliverer, State
+from service.exchange.deliver import Deliverer, Result, State
 from service.exchange.poll import OVERLAP, polls
 from service.exchange.translate import REFERRAL_TYPES
 from service.exchange.worker import BackgroundWorker, Duties
 from service.store.collection_state import CollectionState
-from service.store.exchange_state import ExchangeState
+from service.store.exchange_state import ExchangeState, Held
 from service.store.records import Stored
 from tests.bench.referrals import identities
 from tests.hapi import ways
@@ -160,6 +160,87 @@ def test_a_second_referral_of_a_patient_from_another_unit_leads_to_the_same_one_
         row = exchange.service.row(order)
         own = [stored for stored in exchange.service.store.view().of_referral(row.id) if stored.type in REFERRAL_TYPES]
         exchange.there.shows(own, identity)
+
+
+@pytest.fixture
+def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The types that deliveries searched for."""
+    search, types = FhirClient.search, list[str]()
+
+    def noting(client: FhirClient, type_: str, parameters: Any) -> Any:
+        types.append(type_)
+        return search(client, type_, parameters)
+
+    monkeypatch.setattr(FhirClient, "search", noting)
+    return types
+
+
+SYSTEMS = [system for system, kind in IDENTITY_KINDS.items() if kind == "personnummer"]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_patient_who_came_there_a_moment_ago_is_found_under_any_form_of_the_identifier(
+    exchange: Exchange, system: str, looked_for: list[str]
+) -> None:
+    identity = a_person()
+    order = begin(exchange.service, identity=identity).order
+    choices = ",".join(f"{each}|{identity}" for each in SYSTEMS)
+    for _ in range(2):  # HAPI keeps what a search found for a minute, and that was nobody
+        assert exchange.there.session.get(f"{exchange.there.url}/Patient?identifier={choices}").json()["total"] == 0
+    identifier = [{"system": system, "value": identity}]
+    known = exchange.there.asked("Patient", "POST", patient(identity, identifier=identifier))
+    assert exchange.deliver() == [State.DELIVERED]
+    assert exchange.there.patients(identity) == [known]
+    assert exchange.copy_of("ServiceRequest")["subject"]["reference"] == f"Patient/{known['id']}"
+    assert "Patient" not in looked_for
+    exchange.there.shows([one for one in exchange.ours(order) if one.type != "ServiceRequest"], identity)
+
+
+def test_a_patient_whom_that_server_has_twice_is_a_case_for_a_person(exchange: Exchange, looked_for: list[str]) -> None:
+    identity = a_person()
+    doubles = [exchange.there.asked("Patient", "POST", patient(identity)) for _ in range(2)]
+    begin(exchange.service, identity=identity)
+    (referral,) = exchange.referrals
+    assert exchange.deliverer.deliver(referral) == Result(State.DEAD, "multiple-matches")
+    assert exchange.there.patients(identity) == doubles
+    assert "ServiceRequest" not in {key.partition("/")[0] for key in exchange.there.copies()}
+    assert looked_for[-1] == "Patient"
+
+
+def test_referrals_of_one_patient_by_two_workers_at_once_lead_to_one_patient(
+    service: Service, hapi: Running, real_time: Callable[[], datetime]
+) -> None:
+    base = f"https://sluss.example/{uuid4()}/fhir"
+    exchanges = [between(service, hapi, base, clock=real_time) for _ in range(2)]
+    people = [a_person() for _ in range(5)]
+    for number, identity in enumerate(people):
+        begin(service, identity=identity, placer=f"A-{number}")
+        begin(service, OTHER_UNIT, identity, placer=f"B-{number}")
+    with working(exchanges[0]), working(exchanges[1]):
+        soon(lambda: all_delivered(exchanges[0]), 60)
+    for identity in people:
+        (person,) = exchanges[0].there.patients(identity)
+        assert person["meta"]["versionId"] == "1"
+    for exchange in exchanges:
+        exchange.deliverer.exchange.close()
+
+
+def test_two_deliverers_that_know_nothing_of_each_other_create_one_patient(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(exchange.service, identity=a_person())
+    exchange.deliver()  # what is shared is there
+    monkeypatch.setattr(Held, "lock", lambda *_: True)  # as if each had a database of its own
+    people = [a_person() for _ in range(8)]
+    for number, identity in enumerate(people):
+        begin(exchange.service, identity=identity, placer=f"A-{number}")
+        begin(exchange.service, OTHER_UNIT, identity, placer=f"B-{number}")
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            states = {result.state for result in pool.map(exchange.deliverer.deliver, exchange.referrals)}
+        exchange.service.clock.later(minutes=1)
+    assert states == {State.NOTHING_TO_DO}
+    assert [len(exchange.there.patients(identity)) for identity in people] == [1] * len(people)
 
 
 # ---------------------------------------------------------------- one copy
