@@ -101,6 +101,18 @@ def test_what_failed_is_woken_when_it_is_due_and_not_before(
         soon(lambda: house.shown("Task"))
 
 
+def test_what_has_a_job_waiting_is_not_woken_by_another(
+    house: House, store: Store, clock: Clock, deliverer: Deliverer, way: Way
+) -> None:
+    house.receive()
+    way.coming = [Trouble(503)]
+    house.deliver()
+    clock.later(minutes=1)
+    assert deliverer.due() == ["r-1"]
+    defer(store, "r-1")
+    assert deliverer.due() == []
+
+
 def test_what_came_while_no_server_was_set_is_delivered_once_there_is_one(
     house: House, store: Store, clock: Clock, deliverer: Deliverer
 ) -> None:
