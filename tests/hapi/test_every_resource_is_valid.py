@@ -116,6 +116,9 @@ def test_what_is_stored_at_every_step_of_a_way_is_valid(
 ) -> None:
     way(service)
     assert validator.problems(*stored(service.store)) == []
+    record = service.administrator.get("/fhir/AuditEvent?_count=1000").json()
+    assert len(record["entry"]) > 1, "who did what is recorded"
+    assert validator.problems(record) == []
 
 
 @pytest.mark.parametrize("service", ["praktikertjanst"], indirect=True)

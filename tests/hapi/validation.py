@@ -22,6 +22,7 @@ TOLERATED = {
     "UCUM Codes that contain human readable annotations": "the code is {score}; the unit beside it is for people",
     "If text exists, it must match the questionnaire": "a sender's wording of a question; its linkId decides",
     "No response answer found for required item": "a sender's unfinished response, which does not count",
+    r"None of the codings .*v3-ParticipationType#RESP": "extensible; nothing in it is the unit that answers",
     r"Profile reference '[^']*' has not been checked": "a sender's claim, about a profile that HAPI does not have",
 }
 """Messages that are no fault of the resource, as regular expressions, and why not."""
