@@ -81,6 +81,9 @@ def stored(sluss: Sluss) -> dict[str, Json]:
     task = told["task"]
     accepted = sluss.acting("therapist gavle").put(f"/fhir/Task/{task['id']}", {**task, "status": "accepted"})
     assert accepted.status_code == 200, accepted.text
+    order = f"/fhir/{task['focus']['reference']}"
+    amended = sluss.put(order, {**content(sluss.get(order)), "note": [{"text": "Nås bäst efter klockan 15."}]})
+    assert amended.status_code == 200, amended.text
     return {type_: found[0] for type_ in TYPES if (found := sluss.search(type_))}
 
 
