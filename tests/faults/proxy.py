@@ -28,7 +28,9 @@ class Trouble:
     doubled: float = 0.0
     """It gets there twice at the same moment, as when something on the way repeats it; one of the answers is given."""
     forestalled: float = 0.0
-    """Somebody else creates the same patient just before it gets there: an `If-None-Exist` that is lost."""
+    """Somebody else, who looks first, creates the same patient just before it gets there: an `If-None-Exist` that is
+    lost.
+    """
     seconds: float = 60.0
 
 
@@ -98,8 +100,7 @@ class Proxy:
             if what == "doubled":
                 threading.Thread(target=self._sent, args=(request,), daemon=True).start()
             if what == "forestalled" and (created := _patient_created_in(request)):
-                self._asked(created)
-                self.happened["race lost"] += 1
+                self.happened["race lost"] += self._asked(created).split(b" ", 2)[1] == b"201"
             answer = self._asked(request)
             if what == "late":
                 self._closing.wait(self.trouble.seconds)
@@ -162,6 +163,7 @@ def _patient_created_in(request: bytes) -> bytes | None:
             sent = json.dumps(theirs).encode()
             _, path, version = line.split(b" ")
             kept = [each for each in headers if not each.lower().startswith(b"content-length:")]
+            kept.append(b"If-None-Exist: " + entry["request"]["ifNoneExist"].encode())
             place = b"POST %s/Patient %s" % (path.rstrip(b"/"), version)
             return b"\r\n".join([place, *kept, b"Content-Length: %d" % len(sent)]) + b"\r\n\r\n" + sent
     return None
