@@ -37,12 +37,14 @@ def any_seen_by(sight: Sight, of: str, parameters: Parameters) -> list[str]:
     else:
         types = sorted({*sight.shared, *(_WITH_REPLIES if sight.replies_only else _SPECIAL)})
         otherwise = _all(_by_role(sight, "", of, parameters))
-    by_condition: dict[str, list[str]] = {}
+    # Types that the same holds for share a branch: each costs whoever carries the statement out.
+    alike: dict[object, list[str]] = {}
     for type_ in types:
-        by_condition.setdefault(_all(seen(type_, of)), []).append(type_)
+        apart = type_ if type_ in (*_SPECIAL, *_WITH_REPLIES) else type_ in sight.shared
+        alike.setdefault((apart, None if sight.allowed is None else sight.allowed[type_]), []).append(type_)
     cases = "".join(
-        f" WHEN {of}.type = ANY({parameters.add(named, array=True)}::text[]) THEN {condition}"
-        for condition, named in by_condition.items()
+        f" WHEN {of}.type = ANY({parameters.add(named, array=True)}::text[]) THEN {_all(seen(named[0], of))}"
+        for named in alike.values()
     )
     return [f"CASE{cases} ELSE {otherwise} END" if cases else otherwise]
 
