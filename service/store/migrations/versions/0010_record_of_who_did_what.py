@@ -30,10 +30,11 @@ CREATE TABLE audit_event (
     request_id text,
     tried text,
     query text,
-    about text[] NOT NULL,
+    -- Compared by bytes: an event may have hundreds, and each has its place in an index.
+    about text[] COLLATE "C" NOT NULL,
     -- Of each of `about` which one; 0 where it is about none in particular.
     versions integer[] NOT NULL,
-    patients text[] NOT NULL
+    patients text[] COLLATE "C" NOT NULL
 );
 CREATE INDEX audit_event_by_time ON audit_event (recorded, id);
 CREATE INDEX audit_event_by_person ON audit_event (person, recorded, id) WHERE person IS NOT NULL;
