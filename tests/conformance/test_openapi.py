@@ -23,6 +23,18 @@ def test_every_endpoint_that_is_described_is_tried(described: schemathesis.BaseS
     assert [(path, method.upper()) for path, item in paths.items() for method in item] == ENDPOINTS
 
 
+def tries(many: int) -> settings:
+    """So many examples, the same in every run."""
+    return settings(
+        max_examples=many,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "method", "mode"),
     [*((*endpoint, GenerationMode.POSITIVE) for endpoint in ENDPOINTS), (*ENDPOINTS[0], GenerationMode.NEGATIVE)],
@@ -33,14 +45,7 @@ def test_a_plain_endpoint_keeps_to_its_description(
     seen: set[int] = set()
 
     @given(described[path][method].as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=200 if method == "POST" else 10,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @tries(200 if method == "POST" else 10)
     def keeps(case: "schemathesis.Case[Any]") -> None:
         # check digits, dates to come and the like are no matter of JSON Schema: what is good by it may still be a 422
         seen.add(case.call_and_validate(excluded_checks=[positive_data_acceptance]).status_code)

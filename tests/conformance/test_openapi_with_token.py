@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks, positive_data_acceptance
 
@@ -20,7 +20,7 @@ from service.access.knowing import hash_of
 from service.store.client_records import ClientRow, Credentials, NewToken
 from service.store.database import Store
 from tests.access import signing
-from tests.conformance.test_openapi import ENDPOINTS, _taken
+from tests.conformance.test_openapi import ENDPOINTS, _taken, tries
 from tests.web.served import new_database, served
 
 load_all_checks()
@@ -88,14 +88,7 @@ def test_an_endpoint_keeps_to_its_description_and_asks_for_its_token(
     seen: set[int] = set()
 
     @given(described[path][method].as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=60 if method == "POST" else 5,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @tries(60 if method == "POST" else 5)
     def keeps(case: "schemathesis.Case[Any]") -> None:
         answer = case.call_and_validate(headers=secured.headers, excluded_checks=[positive_data_acceptance])
         seen.add(answer.status_code)
