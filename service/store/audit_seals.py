@@ -6,7 +6,7 @@ a trace, as long as one hash of the chain is known elsewhere.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -47,8 +47,8 @@ SELECT coalesce((
 """
 
 _SEAL: LiteralString = """
-INSERT INTO audit_seal (number, at, before, hash, ids, digests, settled)
-VALUES (%(number)s, %(at)s, %(before)s, %(hash)s, %(ids)s, %(digests)s,
+INSERT INTO audit_seal (number, at, before, hash, ids, digests, about, settled)
+VALUES (%(number)s, %(at)s, %(before)s, %(hash)s, %(ids)s, %(digests)s, %(about)s,
         %(settled)s::int8multirange + int8multirange(int8range(0, %(floor)s))
         + (SELECT range_agg(int8range(id, id + 1)) FROM unnest(%(ids)s::bigint[]) AS i (id)))
 """
@@ -64,6 +64,8 @@ class Seal:
     hash: bytes
     ids: Sequence[int]
     digests: Sequence[bytes]
+    about: Sequence[str]
+    """What its events are found by. It follows from them, so no hash covers it."""
 
     @property
     def computed(self) -> bytes:
@@ -90,6 +92,11 @@ def hash_of(number: int, at: datetime, before: bytes, ids: Sequence[int], digest
     for id_, digest in zip(ids, digests, strict=True):
         sealing.update(f"{id_} {digest.hex()}\n".encode())
     return sealing.digest()
+
+
+def about_of(events: Iterable[Recorded]) -> list[str]:
+    """Whom and what events are about, each once."""
+    return sorted({one for event in events for one in (*event.patients, *event.about)})
 
 
 class Seals:
@@ -126,7 +133,8 @@ class Seals:
             ids, digests = [event.id for event in events], [digest_of(event) for event in events]
             (floor,) = connection.execute(_FLOOR, {"at": at, "longest": _LONGEST}).fetchone() or (0,)
             sealed = {"number": number, "at": at, "before": before, "ids": ids, "digests": digests}
-            values = {**sealed, "hash": hash_of(**sealed), "settled": settled, "floor": floor}
+            made = {"hash": hash_of(**sealed), "about": about_of(events)}
+            values = {**sealed, **made, "settled": settled, "floor": floor}
             connection.execute(_SEAL, values)
             return len(events)
 

@@ -26,20 +26,28 @@ _NOTHING: LiteralString = "''"
 
 _PATIENTS: LiteralString = "SELECT DISTINCT 'Patient/' || patient FROM referral WHERE patient_key = %(key)s"
 
-_OF_PATIENT: LiteralString = f"""
-SELECT {COLUMNS} FROM audit_event
-WHERE patients && %(patients)s::text[] AND recorded >= %(since)s AND recorded < %(until)s ORDER BY recorded, id
+_NO_SEAL_YET: LiteralString = """
+SELECT e.id FROM audit_event e, (
+    SELECT coalesce((SELECT settled FROM audit_seal ORDER BY number DESC LIMIT 1), '{}') AS settled
+) s
+WHERE e.id >= coalesce((SELECT upper(r) FROM unnest(s.settled) AS r LIMIT 1), 0) AND NOT e.id <@ s.settled
 """
 
-_LAG: LiteralString = """
-SELECT min(recorded) FROM (
-    SELECT e.recorded FROM audit_event e, (
-        SELECT coalesce((SELECT settled FROM audit_seal ORDER BY number DESC LIMIT 1), '{}') AS settled
-    ) s
-    WHERE e.id >= coalesce((SELECT upper(r) FROM unnest(s.settled) AS r LIMIT 1), 0) AND NOT e.id <@ s.settled
-    ORDER BY e.id LIMIT 1
-) oldest
+
+def _perhaps_about(sought: LiteralString) -> LiteralString:
+    """Seals tell what their events are about, so events need no such index; no seal covers those of the last second."""
+    return (
+        f"id = ANY (ARRAY(SELECT unnest(ids) FROM audit_seal WHERE about && {sought}::text[] UNION ALL {_NO_SEAL_YET}))"
+    )
+
+
+OF_PATIENT: LiteralString = f"""
+SELECT {COLUMNS} FROM audit_event
+WHERE {_perhaps_about("%(patients)s")} AND patients && %(patients)s::text[]
+  AND recorded >= %(since)s AND recorded < %(until)s ORDER BY recorded, id
 """
+
+_LAG: LiteralString = f"SELECT min(recorded) FROM audit_event WHERE id = (SELECT min(id) FROM ({_NO_SEAL_YET}) AS x)"
 
 
 class AuditView:
@@ -81,7 +89,7 @@ class AuditView:
         stored = [reference for (reference,) in self._rows(_PATIENTS, {"key": key})]
         return [
             Recorded(*row)
-            for row in self._rows(_OF_PATIENT, {"patients": [key, *stored], "since": since, "until": until})
+            for row in self._rows(OF_PATIENT, {"patients": [key, *stored], "since": since, "until": until})
         ]
 
     def unsealed_since(self) -> datetime | None:
@@ -160,11 +168,13 @@ def _date(value: Value, parameters: Parameters) -> str:
 
 
 def _of_patients(value: Value, parameters: Parameters) -> str:
-    return f"patients && {parameters.add([value], array=True)}::text[]"
+    sought = parameters.add([value], array=True)
+    return f"({_perhaps_about(sought)} AND patients && {sought}::text[])"
 
 
 def _of_entities(value: Value, parameters: Parameters) -> str:
-    return f"({_of_patients(value, parameters)} OR about && {parameters.add([value], array=True)}::text[])"
+    sought = parameters.add([value], array=True)
+    return f"({_perhaps_about(sought)} AND (patients && {sought}::text[] OR about && {sought}::text[]))"
 
 
 def _patient_identified(value: Value, parameters: Parameters) -> str:
@@ -175,8 +185,8 @@ def _patient_identified(value: Value, parameters: Parameters) -> str:
         for kind in IDENTITY_SYSTEMS
         if value.system in (None, *(s for s, k in IDENTITY_KINDS.items() if k == kind))
     ]
-    keys = [f"{kind}|{value.code}" for kind in kinds]
-    return f"patients && {parameters.add(keys, array=True)}::text[]"
+    sought = parameters.add([f"{kind}|{value.code}" for kind in kinds], array=True)
+    return f"({_perhaps_about(sought)} AND patients && {sought}::text[])"
 
 
 def _entity_identified(value: Value, parameters: Parameters) -> str:

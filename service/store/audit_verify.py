@@ -7,13 +7,13 @@ from typing import LiteralString
 
 from fhir_mappings.audit_event import Recorded
 from service.store.audit import COLUMNS
-from service.store.audit_seals import FIRST, Seal, digest_of
+from service.store.audit_seals import FIRST, Seal, about_of, digest_of
 from service.store.connections import SEALER, Connection, Connections
 
 _LATE = timedelta(minutes=1)
 """After this an event should have been sealed."""
 
-_SEALS: LiteralString = "SELECT number, at, before, hash, ids, digests FROM audit_seal ORDER BY number"
+_SEALS: LiteralString = "SELECT number, at, before, hash, ids, digests, about FROM audit_seal ORDER BY number"
 _EVENTS: LiteralString = f"SELECT {COLUMNS} FROM audit_event WHERE id = ANY(%(ids)s)"  # noqa: S608 - of constants
 _ARCHIVES: LiteralString = "SELECT last_seal, hash FROM audit_archive ORDER BY last_seal"
 
@@ -83,7 +83,10 @@ def _looked_at(connection: Connection, head: str | None) -> Verdict:
             seal = Seal(*row)
             findings += _of_seal(seal, number, before)
             found = {event.id: event for event in _events(connection, seal)}
-            findings += _of_events(seal, found)
+            of_events = list(_of_events(seal, found))
+            findings += of_events
+            if not of_events and about_of(found.values()) != list(seal.about):
+                findings.append(Finding("seal", f"seal {seal.number} does not tell whom its events are about"))
             late += sum(event.recorded < seal.at - _LATE for event in found.values())
             seals, events = seals + 1, events + len(found)
             number, before = seal.number, seal.hash

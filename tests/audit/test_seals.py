@@ -110,6 +110,7 @@ def test_several_who_seal_at_once_make_one_chain(store: Store) -> None:
         ("UPDATE audit_seal SET digests[1] = digests[2] WHERE number = 2", "seal"),
         ("UPDATE audit_seal SET at = at + interval '1 second' WHERE number = 2", "seal"),
         ("UPDATE audit_seal SET hash = sha256('1') WHERE number = 2", "seal"),
+        ("UPDATE audit_seal SET about = '{}' WHERE number = 2", "seal"),
         ("DELETE FROM audit_seal WHERE number = 1", "seal"),
     ],
 )

@@ -1,15 +1,28 @@
 """`/fhir/AuditEvent`: what an administrator finds in the record."""
 
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
 import pytest
 
+from fhir_mappings.audit_event import Recorded
 from fhir_mappings.r4 import validate
+from service.store.audit import COLUMNS
 from service.store.audit_records import Act, Agent, AuditEvent
+from service.store.audit_seals import FIRST, Seals, digest_of, hash_of
+from service.store.audit_search import OF_PATIENT
+from service.store.audit_verify import verify
 from service.store.database import Store
 from tests.audit.conftest import Events
-from tests.audit.tampering import rows, tamper
+from tests.audit.tampering import tamper
+from tests.store.revisions import upgrade_to
 from tests.web.caller import UNIT, Sluss, content, issues
+from tests.web.served import new_database
 
 PERSON, OTHER = "SE2321000198-P001", "SE2321000198-P002"
+LONG_AGO, MUCH_LATER = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 HSA = "urn:oid:1.2.752.29.4.19"
 
 
@@ -132,13 +145,73 @@ def test_a_look_at_the_record_is_in_the_record(sluss: Sluss, recorded: None, eve
     assert (read.interaction, list(read.about)) == ("read", ["AuditEvent/1"])
 
 
-def test_a_patient_is_found_by_an_index(store: Store, recorded: None) -> None:
+def test_a_patient_is_found_through_seals_and_what_has_none_yet_too(store: Store, recorded: None) -> None:
     tamper(
         store,
         "INSERT INTO audit_event (action, interaction, outcome, role, organisations, teams, about, versions, patients)"
-        " SELECT 'R', 'read', 0, 'sluss', '{}', '{}', '{}', '{}', ARRAY['Patient/x' || n]"
+        " SELECT 'R', 'read', 0, 'sluss', '{}', '{}', '{}', '{}', ARRAY['Patient/x' || n %% 10000]"
         " FROM generate_series(1, 20000) AS n",
     )
-    tamper(store, "ANALYZE audit_event")
-    plan = rows(store, "EXPLAIN SELECT * FROM audit_event WHERE patients && ARRAY['Patient/1']")
-    assert "audit_event_by_patient" in str(plan)
+    found = store.audit_view.of_patient("Patient/x7", LONG_AGO, MUCH_LATER)
+    assert len(found) == 2
+    seals = Seals(store.url)
+    assert seals.seal() > 20000
+    assert store.audit_view.of_patient("Patient/x7", LONG_AGO, MUCH_LATER) == found
+    store.audit.record(AuditEvent(Act(Agent("sluss"), "read", "R"), patients=("Patient/x7",)))
+    *before, newest = store.audit_view.of_patient("Patient/x7", LONG_AGO, MUCH_LATER)
+    assert (before, newest.interaction) == (found, "read")
+    seals.close()
+
+
+def test_the_whole_record_is_not_read_for_one_patient(store: Store, recorded: None) -> None:
+    tamper(
+        store,
+        "INSERT INTO audit_event (action, interaction, outcome, role, organisations, teams, about, versions, patients)"
+        " SELECT 'R', 'read', 0, 'sluss', '{}', '{}', '{}', '{}', ARRAY['Patient/x' || n %% 10000]"
+        " FROM generate_series(1, 50000) AS n",
+    )
+    tamper(
+        store,
+        "INSERT INTO audit_seal (number, at, before, hash, ids, digests, about, settled)"
+        " SELECT id / 10, now(), '', '', array_agg(id), '{}', array_agg(DISTINCT patients[1]),"
+        "        int8multirange(int8range(0, max(id) + 1))"
+        " FROM audit_event WHERE id > 5 GROUP BY id / 10",
+    )
+    tamper(store, "ANALYZE audit_event, audit_seal")
+    values = {"patients": ["Patient/x7"], "since": LONG_AGO, "until": MUCH_LATER}
+    with psycopg.connect(store.url) as connection:
+        plan = str(connection.execute(f"EXPLAIN {OF_PATIENT}".encode(), values).fetchall())
+    assert "audit_seal_by_about" in plan, plan
+    assert "Seq Scan on audit_event" not in plan, plan
+
+
+def test_what_was_sealed_before_seals_told_whom_it_is_about_is_found(server_url: str) -> None:
+    url = new_database(server_url, f"before_about_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    upgrade_to(url, "0013")
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO audit_event (action, interaction, outcome, role, organisations, teams, about, versions,"
+            " patients) SELECT 'R', 'read', 0, 'sluss', '{}', '{}', ARRAY['Task/å', 'Task/' || n], '{0,0}',"
+            " ARRAY['Patient/' || n, 'Patient/1'] FROM generate_series(1, 3) AS n"
+        )
+        events = [Recorded(*row) for row in connection.execute(f"SELECT {COLUMNS} FROM audit_event ORDER BY id")]  # noqa: S608
+        seal: dict[str, Any] = {
+            "number": 1,
+            "at": LONG_AGO,
+            "before": FIRST,
+            "ids": [1, 2, 3],
+            "digests": list(map(digest_of, events)),
+        }
+        connection.execute(
+            "INSERT INTO audit_seal (number, at, before, hash, ids, digests, settled)"
+            " VALUES (%(number)s, %(at)s, %(before)s, %(hash)s, %(ids)s, %(digests)s, '{[0,4)}')",
+            {**seal, "hash": hash_of(**seal)},
+        )
+    upgrade_to(url, "head")
+    store = Store(url)
+    assert store.audit_view.of_patient("Patient/2", LONG_AGO, MUCH_LATER) == [events[1]]
+    assert store.audit_view.of_patient("Patient/1", LONG_AGO, MUCH_LATER) == events
+    store.close()
+    assert verify(url).findings == ()
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("UPDATE audit_seal SET about = '{}'")

@@ -5,14 +5,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 
-from service.store import migrate, statements
+from service.store import statements
 from service.store.connections import READER, Connections
 from service.store.database import Store
 from service.store.records import ExchangeFigures
 from tests.store.examples import NOW
+from tests.store.revisions import upgrade_to
 from tests.web.served import new_database
 
 _IN_ORDER = """
@@ -65,19 +64,9 @@ def _pages(reader: Connections, sql: str) -> int:
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
-def _upgrade(url: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
-    engine = migrate._engine(url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
-
-
 def test_what_waited_before_there_were_figures_is_in_them(server_url: str) -> None:
     url = new_database(server_url, f"before_figures_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
-    _upgrade(url, "0003")
+    upgrade_to(url, "0003")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO exchange (referral_id, attempts, next_attempt_at, dead_at, unanswered_since) VALUES"
@@ -85,7 +74,7 @@ def test_what_waited_before_there_were_figures_is_in_them(server_url: str) -> No
             " ('shown', 0, NULL, NULL, NULL)",
             {"now": NOW},
         )
-    _upgrade(url, "head")
+    upgrade_to(url, "head")
     store = Store(url)
     assert store.is_current()
     figures = store.view().exchange_figures()
