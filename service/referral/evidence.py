@@ -49,17 +49,17 @@ class Evidence:
 
 
 def gather(order: Placed, evidence: Sequence[Placed], canonical: Canonical) -> Evidence:
-    """What the resources beside a ServiceRequest say. An Observation that is derived from a response which is here
-    too is the same rating, and counts once.
+    """What the resources beside a ServiceRequest say. An Observation that is derived from a MADRS-S response
+    which is here too is the same rating, and counts once.
     """
     ratings: list[MadrsS] = []
     forms: list[FormAnswers] = []
     issues: list[Issue] = []
-    here = {part.source for part in evidence if part.source}
+    responses = {part.source for part in evidence if part.source and is_madrs_s_response(part.resource, canonical)}
     for part in evidence:
         if is_madrs_s_response(part.resource, canonical):
             rating, found = from_fhir_response(part.resource, part.expression, canonical, part.source)
-        elif is_madrs_s_observation(part.resource, canonical) and not _derived_from(part.resource, here):
+        elif is_madrs_s_observation(part.resource, canonical) and not _derived_from(part.resource, responses):
             rating, found = from_fhir_observation(part.resource, part.expression, canonical, part.source)
         elif is_referral_form(part.resource, canonical):
             rating = None

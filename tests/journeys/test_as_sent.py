@@ -2,10 +2,16 @@
 
 from decimal import Decimal
 
+import pytest
+
 from fhir_mappings.records import Json
 from tests.journeys.conftest import Service, exact
 from tests.journeys.referrals import (
+    FORM,
+    GRAVE,
+    MADRS,
     ORDER,
+    PATIENT,
     UNIT,
     alone,
     entry,
@@ -160,6 +166,36 @@ def test_a_rating_that_came_as_a_response_becomes_an_observation_and_the_respons
     assert (observation["status"], observation["valueQuantity"]["value"]) == ("final", 12)
     assert [c["valueInteger"] for c in observation["component"]] == [2, 2, 2, 1, 1, 2, 1, 1, 0]
     assert "performer" not in observation
+
+
+@pytest.mark.parametrize("derived", [None, [{"reference": FORM}]])
+def test_an_observation_of_ours_in_another_referral_is_evidence_and_stays_as_sent(
+    service: Service, derived: list[Json] | None
+) -> None:
+    (ours,) = service.all_of(refer(service, referral(items=GRAVE)), "Observation")
+    other = {"subject": {"reference": PATIENT}, "derivedFrom": derived}
+    left_out = ("id", "meta", "basedOn")
+    copied = {k: v for k, v in {**ours, **other}.items() if v is not None and k not in left_out}
+    received = refer(service, referral("R-2", items=None, extra=((MADRS, copied),)))
+    again = {**service.referrer().read(received), "note": [{"text": "Nås bäst efter 15"}]}
+    assert service.referrer().put(received, again).status_code == 200
+    (stored,) = service.all_of(received, "Observation")
+    assert (stored["status"], stored["identifier"]) == ("final", ours["identifier"])
+    found = findings_of(task_of(service, received))
+    assert "madrs-s-item-9" in found
+    assert "madrs-s-required" not in found
+
+
+def test_who_sends_an_observation_does_not_make_it_one_that_sluss_has_computed(service: Service) -> None:
+    received = refer(service, referral())
+    (ours,) = service.all_of(received, "Observation")
+    sent = {k: v for k, v in ours.items() if k not in ("id", "meta", "derivedFrom")}
+    answer = service.referrer().post("/fhir/Observation", sent)
+    assert answer.status_code == 201, answer.text
+    id_ = answer.json()["id"]
+    posing = {**answer.json(), "identifier": [{**ours["identifier"][0], "value": id_}]}
+    assert service.referrer().put(f"Observation/{id_}", posing).status_code == 403
+    assert [o["status"] for o in service.all_of(received, "Observation")] == ["final", "final"]
 
 
 def test_a_contained_rating_becomes_an_observation_too(service: Service) -> None:

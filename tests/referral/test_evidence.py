@@ -90,6 +90,8 @@ def test_an_observation_of_a_response_that_is_here_too_is_the_same_rating() -> N
     assert len(found(Sent(response(), "urn:uuid:1"), Sent(derived)).madrs_s) == 1
     elsewhere = observation(12, derivedFrom=[{"reference": "QuestionnaireResponse/gone"}])
     assert len(found(Sent(response(), "urn:uuid:1"), Sent(elsewhere)).madrs_s) == 2
+    of_another_form = observation(12, derivedFrom=[{"reference": "#f"}])
+    assert len(found(Sent(form("low"), "#f"), Sent(of_another_form)).madrs_s) == 1
 
 
 def test_forms_conditions_and_a_booked_call_are_read() -> None:

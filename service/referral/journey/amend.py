@@ -128,7 +128,7 @@ def change_evidence(house: House, caller: Caller, sent: Json, if_match: frozense
         case = open_case(house, change, caller, reference, "u")
         check_version(case, reference, if_match)
         current = case.get(reference)
-        if current is None or is_computed(current, case.canonical):
+        if current is None or any(is_computed(version, case.canonical) for version in (current, sent)):
             raise forbidden(
                 "Poängen är beräknad av Sluss. Ändra formuläret den kommer från.",
                 "this Observation is computed by Sluss; change the QuestionnaireResponse that it is derived from",

@@ -27,10 +27,12 @@ def follow_ratings(case: Case, ratings: Sequence[MadrsS], became: Mapping[str, R
 
 
 def is_computed(resource: Json, canonical: Canonical) -> bool:
-    """True for an Observation that Sluss has made of a response."""
-    system = canonical.identifier("observation")
+    """True for an Observation that Sluss has made of a response: its identifier is its own id. One that somebody has
+    read here and sends along with another referral has the same identifier, and another id.
+    """
+    own = (canonical.identifier("observation"), resource.get("id"))
     return resource["resourceType"] == "Observation" and any(
-        identifier.get("system") == system for _, identifier in children(resource, "identifier")
+        (identifier.get("system"), identifier.get("value")) == own for _, identifier in children(resource, "identifier")
     )
 
 
