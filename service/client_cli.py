@@ -32,6 +32,7 @@ _known_by = (
     click.option("--jwks-url", metavar="URL", help="Where it publishes them; https."),
     click.option("--subject", metavar="DN", help="Subject of its TLS certificate: CN=ehr.example,O=Region,C=SE."),
     click.option("--assignment", metavar="HSA-ID", help="Care unit that the identity provider's tokens name."),
+    click.option("--issuer", metavar="URI", help="What its own JWTs say as iss when it calls CDS Hooks."),
     click.option(
         "--generate-key",
         "key_file",
@@ -89,7 +90,7 @@ def add(
         _write_key(key_file, jwk)
         if not store.clients.add(row):
             _forget_key(key_file)
-            raise click.ClickException("its --subject or --assignment is another client's")
+            raise click.ClickException("its --subject, --assignment or --issuer is another client's")
     click.echo(f"{_line(row)}\n{id_} is registered.")
 
 
@@ -127,7 +128,7 @@ def rotate(id_: str, key_file: Path | None, **known_by: Any) -> None:
         _write_key(key_file, jwk)
         if not store.clients.rotate(id_, credentials, datetime.now(UTC)):
             _forget_key(key_file)
-            raise click.ClickException("its --subject or --assignment is another client's")
+            raise click.ClickException("its --subject, --assignment or --issuer is another client's")
     click.echo(f"{id_} is known by: {_shown(credentials)}")
 
 
@@ -253,5 +254,6 @@ def _shown(known_by: "Credentials") -> str:
         known_by.jwks_url,
         known_by.subject,
         f"assignment {known_by.assignment}" if known_by.assignment else None,
+        f"issuer {known_by.issuer}" if known_by.issuer else None,
     )
     return "; ".join(part for part in parts if part)

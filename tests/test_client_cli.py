@@ -59,6 +59,8 @@ def test_every_role_and_every_way_to_be_known_can_be_registered(run: Run) -> Non
         ("t", "--name", "T", "--role", "therapist", "--team", "gavle", "--assignment", "SE2321000198-TEAM1"),
         ("p", "--name", "P", "--role", "platform", "--organisation", "SE2321000198-EX01", "--jwks-url", "https://p/k"),
         ("a", "--name", "A", "--role", "administrator", "--subject", "CN=a,O=Region,C=SE"),
+        ("h", "--name", "H", "--role", "referrer", "--organisation", "SE2321000198-EX01", "--jwks-url", "https://h/k",
+         "--issuer", "https://h/"),
         ("s", "--name", "S", "--role", "therapist", "--team", "gavle", "--scope", "system/Task.rs system/Patient.r",
          "--scope", "system/Task.u?owner=HealthcareService/gavle", "--subject", "CN=s"),
     ):  # fmt: skip
@@ -66,6 +68,7 @@ def test_every_role_and_every_way_to_be_known_can_be_registered(run: Run) -> Non
     shown = {one["id"]: one for one in json.loads(run("list", "--json").output)}
     assert shown["t"]["known_by"] == "assignment SE2321000198-TEAM1"
     assert shown["p"]["known_by"] == "https://p/k"
+    assert shown["h"]["known_by"] == "https://h/k; issuer https://h/"
     assert shown["a"]["known_by"] == "CN=a,O=Region,C=SE"
     assert shown["s"]["scopes"] == "system/Task.rs system/Patient.r system/Task.u?owner=HealthcareService/gavle"
 
@@ -89,6 +92,8 @@ def test_every_role_and_every_way_to_be_known_can_be_registered(run: Run) -> Non
         ((*REFERRER, "--assignment", "x"), "--assignment takes"),
         ((*REFERRER, "--jwks-url", "http://ehr.example/keys"), "https URL"),
         ((*REFERRER, "--jwks-url", "https://u:secret@ehr.example/keys"), "https URL"),
+        ((*REFERRER, "--jwks-url", "https://ehr.example/keys", "--issuer", "ehr"), "--issuer takes"),
+        ((*REFERRER, "--subject", "CN=x", "--issuer", "https://ehr.example/"), "--issuer goes with"),
         ((*REFERRER, "--subject", "CN=x", "--scope", "system/Task.dus"), "no scope"),
         ((*REFERRER, "--subject", "CN=x", "--scope", "system/Task.rs?nonsense=1"), "cannot be searched so"),
         ((*REFERRER, "--subject", "CN=x", "--scope", "system/Task.c?owner=x"), "cannot be narrowed"),
@@ -121,6 +126,10 @@ def test_nothing_that_is_anothers_can_be_taken(run: Run, jwks: str) -> None:
     assert not Path("k.json").exists()
     assert run("add", *other, "--subject", "CN=b").exit_code == 0
     assert "another client's" in run("rotate", "other", "--subject", "CN=a").output
+    issuer = ("--jwks", jwks, "--issuer", "https://ehr.example/")
+    assert run("rotate", "other", *issuer).exit_code == 0
+    assert "another client's" in run("rotate", "ehr", *issuer).output
+    assert "another client's" in run("add", "third", *REFERRER[1:], *issuer).output
 
 
 def test_a_key_that_is_made_is_written_once_for_its_owner_and_kept_nowhere(run: Run, store: Store) -> None:

@@ -1,8 +1,10 @@
-"""What a client's signed assertion must say, and an identity provider's token. Pure.
+"""What a client's signed assertion must say, its call of CDS Hooks, and an identity provider's token. Pure.
 
-https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html, https://www.rfc-editor.org/rfc/rfc7523
+https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html, https://www.rfc-editor.org/rfc/rfc7523,
+https://cds-hooks.hl7.org/2.0/#trusting-cds-clients
 """
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,11 +27,32 @@ class Assertion:
     until: datetime
     """After this instant nobody can use it."""
 
+    @property
+    def mark(self) -> str:
+        """What is kept of its jti, in which a client may write anything: a SHA-256 in hexadecimal digits."""
+        return hashlib.sha256(self.jti.encode("utf-8", "surrogatepass")).hexdigest()
+
 
 def check_assertion(claims: Json, client_id: str, audiences: Collection[str], now: datetime) -> Assertion | str:
     """The assertion of a client; in English why it is refused. `audiences` are our names, of which it says one."""
     if claims.get("iss") != client_id or claims.get("sub") != client_id:
         return "iss and sub must both be the client's id"
+    return _once(claims, audiences, now)
+
+
+def check_call(claims: Json, names: Collection[str], endpoint: str, now: datetime) -> Assertion | str:
+    """The JWT with which a client calls CDS Hooks; in English why it is refused. `names` are the client's, `endpoint`
+    is the URL that it calls.
+    """
+    if claims.get("iss") not in names:
+        return "iss is another issuer"
+    if claims.get("iat") is None:
+        return "iat is required"
+    return _once(claims, (endpoint,), now)
+
+
+def _once(claims: Json, audiences: Collection[str], now: datetime) -> Assertion | str:
+    """What is good for a moment and for one of our names, and to be used once."""
     named = claims.get("aud")
     if (named[0] if isinstance(named, list) and len(named) == 1 else named) not in audiences:
         return f"aud must be {' or '.join(audiences)}, and nothing else"

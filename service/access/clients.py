@@ -20,7 +20,9 @@ ROLES = (Role.REFERRER, Role.THERAPIST, Role.PLATFORM, Role.ADMINISTRATOR)
 EVERYTHING = f"system/*.{LETTERS}"
 """What a client is registered for unless it is said: all that its role may do."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ISSUER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,500}")
+"""A URI, and so never an id."""
 _HSA_ID = re.compile(r"[A-Z0-9]{2,20}-[A-Z0-9]{1,30}")
 
 
@@ -90,13 +92,17 @@ def read_credentials(given: Credentials) -> tuple[Credentials, list[str]]:
     assignment = hsa_id(given.assignment) if given.assignment is not None else None
     if given.assignment is not None and assignment is None:
         problems.append(f"--assignment takes the HSA-id of a care unit; this is none: {given.assignment!r}")
+    if given.issuer is not None and not ISSUER.fullmatch(given.issuer):
+        problems.append("--issuer takes the URI that its calls of CDS Hooks say as iss: https://ehr.example/")
+    if given.issuer is not None and given.jwks is None and given.jwks_url is None:
+        problems.append("--issuer goes with --jwks or --jwks-url: the keys that it signs its calls with")
     if given == Credentials():
         problems.append("say by what it is known: --jwks, --jwks-url, --subject or --assignment")
-    return Credentials(given.jwks, given.jwks_url, subject, assignment), problems
+    return Credentials(given.jwks, given.jwks_url, subject, assignment, given.issuer), problems
 
 
 def _against_names(wanted: Registration) -> Iterable[str]:
-    if not _ID.fullmatch(wanted.id):
+    if not ID.fullmatch(wanted.id):
         yield "the id takes 1 to 64 letters, digits and . _ -"
     if not 0 < len(wanted.name.strip()) <= 200 or not wanted.name.isprintable():
         yield "--name takes 1 to 200 characters"

@@ -36,6 +36,8 @@ class Header:
     algorithm: str
     kid: str
     jku: str | None = None
+    typ: str | None = None
+    """In small letters; None where it is not said."""
 
     @property
     def kty(self) -> str:
@@ -109,9 +111,10 @@ def read_header(token: str, algorithms: Collection[str]) -> Header | str:
         return f"alg takes: {', '.join(algorithms)}"
     if not isinstance(algorithm, str) or not isinstance(kid, str) or not isinstance(jku, str | None):
         return "kid is required; it and jku are texts"
-    if "crit" in header or "b64" in header or str(header.get("typ", "JWT")).lower() not in _TYPES:
+    typ = str(header["typ"]).lower() if "typ" in header else None
+    if "crit" in header or "b64" in header or (typ is not None and typ not in _TYPES):
         return "its header says what is not understood here; typ takes JWT"
-    return Header(algorithm, kid, jku)
+    return Header(algorithm, kid, jku, typ)
 
 
 def said_issuer(token: str) -> str | None:

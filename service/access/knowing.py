@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fhir_mappings.records import HsaId, Json
-from service.access.assertions import check_identity
+from service.access.assertions import check_call, check_identity
 from service.access.caller import Caller
 from service.access.clients import caller_of, hsa_id
-from service.access.keys import ISSUERS_SIGN_WITH, claims_of, is_jwt, read_header
+from service.access.keys import ISSUERS_SIGN_WITH, claims_of, is_jwt, read_header, said_issuer
 from service.access.published_keys import PublishedKeys
 from service.access.scopes import read_scopes
+from service.access.signatures import read_signed
 from service.access.subjects import read_subject
 from service.store.client_records import ClientRow
 from service.store.clients import Clients
 
+_FOR_HOOKS = read_scopes("system/ServiceRequest.c")
+"""What CDS Hooks needs; a client's own JWT is good for nothing else."""
 REMEMBERED = 2.0
 """Seconds."""
 _MOST_REMEMBERED = 10_000
@@ -72,6 +75,27 @@ class Knowing:
             return caller_of(row.client, read_scopes(row.scopes), token[-_TOLD:]), row.expires_at
 
         return self._known("token", digest.hex(), asked, now)
+
+    def is_clients_own(self, token: str) -> bool:
+        """True for a JWT that says to be from somebody else than the identity provider."""
+        return is_jwt(token) and (self._provider is None or said_issuer(token) != self._provider.issuer)
+
+    def by_own_jwt(self, token: str, endpoint: str, now: datetime) -> Caller | str:
+        """Who calls CDS Hooks at `endpoint` with a JWT that it has signed itself, good for this call alone; in English
+        why it is refused. https://cds-hooks.hl7.org/2.0/#trusting-cds-clients
+        """
+        signed = read_signed(token, self._clients, self._published)
+        if isinstance(signed, str):
+            return signed
+        if signed.header.typ != "jwt":
+            return "typ must be JWT"
+        client, issuer = signed.client, signed.client.credentials.issuer
+        call = check_call(signed.claims, (client.id, issuer or client.id), endpoint, now)
+        if isinstance(call, str):
+            return call
+        if not self._clients.use(client.id, call.mark, call.until):
+            return "it has been used before: its jti is known"
+        return caller_of(client, _FOR_HOOKS.within(read_scopes(client.scopes)), _name_of(signed.claims, token))
 
     def by_subject(self, written: str, now: datetime) -> Caller | None:
         """Who has this certificate; None for one that nobody is registered with."""

@@ -16,6 +16,8 @@ class Credentials:
     """The subject of its TLS certificate, as `access.subjects` writes it."""
     assignment: str | None = None
     """HSA-id of the care unit that the identity provider's tokens name."""
+    issuer: str | None = None
+    """The URI that it calls itself in the JWTs with which it calls CDS Hooks."""
 
 
 @dataclass(frozen=True, slots=True)

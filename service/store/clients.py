@@ -9,14 +9,15 @@ from service.store.client_records import ClientRow, Credentials, NewToken, Token
 from service.store.connections import Connections, Row
 
 _ROW: LiteralString = (
-    "c.id, c.name, c.role, c.organisations, c.teams, c.scopes, c.jwks, c.jwks_url, c.subject, c.assignment,"
+    "c.id, c.name, c.role, c.organisations, c.teams, c.scopes, c.jwks, c.jwks_url, c.subject, c.assignment, c.issuer,"
     " c.created_at, c.rotated_at, c.disabled_at"
 )
 
 _ADD: LiteralString = """
-INSERT INTO client (id, name, role, organisations, teams, scopes, jwks, jwks_url, subject, assignment, created_at)
+INSERT INTO client (id, name, role, organisations, teams, scopes, jwks, jwks_url, subject, assignment, issuer,
+                    created_at)
 VALUES (%(id)s, %(name)s, %(role)s, %(organisations)s, %(teams)s, %(scopes)s, %(jwks)s, %(jwks_url)s, %(subject)s,
-        %(assignment)s, %(created_at)s)
+        %(assignment)s, %(issuer)s, %(created_at)s)
 ON CONFLICT DO NOTHING
 RETURNING id
 """
@@ -24,10 +25,11 @@ RETURNING id
 _ROTATE: LiteralString = """
 WITH changed AS (
     UPDATE client SET jwks = %(jwks)s, jwks_url = %(jwks_url)s, subject = %(subject)s, assignment = %(assignment)s,
-           rotated_at = %(now)s
+           issuer = %(issuer)s, rotated_at = %(now)s
      WHERE id = %(id)s AND disabled_at IS NULL
        AND NOT EXISTS (SELECT FROM client other WHERE other.id <> %(id)s
-                          AND (other.subject = %(subject)s OR other.assignment = %(assignment)s))
+                          AND (other.subject = %(subject)s OR other.assignment = %(assignment)s
+                               OR other.issuer = %(issuer)s))
     RETURNING id
 ), ended AS (
     DELETE FROM access_token t USING changed WHERE t.client_id = changed.id
@@ -50,18 +52,24 @@ _BY_SUBJECT: LiteralString = f"SELECT {_ROW} FROM client c WHERE c.subject = %(s
 _BY_ASSIGNMENT: LiteralString = (
     f"SELECT {_ROW} FROM client c WHERE c.assignment = %(assignment)s AND c.disabled_at IS NULL"
 )
+_BY_ISSUER: LiteralString = f"SELECT {_ROW} FROM client c WHERE c.issuer = %(issuer)s"
 
-_ISSUE: LiteralString = """
+_USED: LiteralString = """
 WITH used AS (
     INSERT INTO used_assertion (issuer, jti, expires_at) VALUES (%(client_id)s, %(jti)s, %(jti_until)s)
     ON CONFLICT DO NOTHING
     RETURNING issuer
 )
+"""
+
+_ISSUE: LiteralString = f"""{_USED}
 INSERT INTO access_token (hash, client_id, scopes, expires_at)
 SELECT %(hash)s, c.id, %(scopes)s, %(expires_at)s FROM used
   JOIN client c ON c.id = used.issuer AND c.disabled_at IS NULL
 RETURNING client_id
 """
+
+_USE: LiteralString = f"{_USED} SELECT c.id FROM used JOIN client c ON c.id = used.issuer AND c.disabled_at IS NULL"
 
 _TOKEN: LiteralString = f"""
 SELECT {_ROW}, t.scopes, t.expires_at FROM access_token t JOIN client c ON c.id = t.client_id
@@ -81,7 +89,7 @@ class Clients:
         self._writers, self._readers = writers, readers
 
     def add(self, client: ClientRow) -> bool:
-        """Registers a client; False when its id, subject or assignment is another's."""
+        """Registers a client; False when its id, subject, assignment or issuer is another's."""
         values = {
             "id": client.id,
             "name": client.name,
@@ -119,6 +127,16 @@ class Clients:
         """Who acts for this care unit."""
         return _first(self._read(_BY_ASSIGNMENT, {"assignment": assignment}))
 
+    def of_issuer(self, issuer: str) -> ClientRow | None:
+        """Who calls itself so in what it signs, also one that is disabled."""
+        return _first(self._read(_BY_ISSUER, {"issuer": issuer}))
+
+    def use(self, client_id: str, jti: str, until: datetime) -> bool:
+        """Keeps that a client's JWT is used; False when it was used before, or the client is disabled. `jti` and
+        `until` as in NewToken.
+        """
+        return bool(self._write(_USE, {"client_id": client_id, "jti": jti, "jti_until": until}))
+
     def issue(self, new: NewToken) -> bool:
         """Keeps a token, and that its assertion is used; False when it was used before, or its client is disabled."""
         values = {name: getattr(new, name) for name in NewToken.__slots__}
@@ -148,8 +166,8 @@ def _known_by(credentials: Credentials) -> dict[str, str | None]:
 
 
 def _client(row: Row) -> ClientRow:
-    id_, name, role, organisations, teams, scopes, jwks, jwks_url, subject, assignment, *times = row
-    known_by = Credentials(jwks, jwks_url, subject, assignment)
+    id_, name, role, organisations, teams, scopes, jwks, jwks_url, subject, assignment, issuer, *times = row
+    known_by = Credentials(jwks, jwks_url, subject, assignment, issuer)
     return ClientRow(id_, name, role, tuple(organisations), tuple(teams), scopes, known_by, *times)
 
 

@@ -75,11 +75,12 @@ def _not_authenticated(problem: NotAuthenticated) -> Response:
     """https://www.rfc-editor.org/rfc/rfc6750#section-3. The body of somebody unknown is not read, not even for signs of
     risk.
     """
+    told = "the token has expired or is not known here" if problem.with_token else "a bearer token is required"
     issue = error(
         IssueCode.LOGIN,
         None,
         "Inloggningen har gått ut eller gäller inte." if problem.with_token else "Inloggning krävs.",
-        "the token has expired or is not known here" if problem.with_token else "a bearer token is required",
+        f"the JWT is refused: {problem.why}" if problem.why else told,
     )
     challenge = 'Bearer realm="sluss"' + (', error="invalid_token"' if problem.with_token else "")
     return _told(401, [issue], {"WWW-Authenticate": challenge})

@@ -5,15 +5,19 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 
+import structlog
 from flask import current_app, request
 
 from fhir_mappings.issues import Issue, IssueCode, error
 from service.access.caller import HEADER, Caller, Role, read_caller
 from service.access.knowing import Knowing
 from service.referral.refusal import Kind, Refusal, forbidden
+from service.web.audiences import NO_NAME, own_root
 from service.web.proxies import from_proxy
 from service.web.requests_in import CALLER, SMART_CONFIGURATION, TOKEN, WAKE, house
 from service.web.scope_checks import check_scope
+
+log = structlog.get_logger("sluss.web")
 
 REASON = "Sluss-Reason"
 """The header in which an administrator says why clinical content is asked for."""
@@ -28,11 +32,11 @@ _LONGEST_REASON = 200
 
 
 class NotAuthenticated(Exception):  # noqa: N818  a refusal, not a fault
-    """401. `with_token`: a token was given, and it is not good (any more)."""
+    """401. `with_token`: a token was given, and it is not good (any more); `why`: of one that a client has signed."""
 
-    def __init__(self, *, with_token: bool) -> None:
+    def __init__(self, *, with_token: bool, why: str | None = None) -> None:
         super().__init__("not authenticated")
-        self.with_token = with_token
+        self.with_token, self.why = with_token, why
 
 
 def identify() -> None:
@@ -74,7 +78,9 @@ def _authenticated() -> Caller:
     knowing: Knowing = current_app.config["KNOWING"]
     header: str | None = current_app.config["CLIENT_SUBJECT_HEADER"]
     token, found = _bearer(), None
-    if token is not None:
+    if token is not None and _is_hook() and knowing.is_clients_own(token):
+        found = _by_own_jwt(knowing, token)
+    elif token is not None:
         found = knowing.by_token(token, house().clock())
     elif "Authorization" not in request.headers and header is not None and from_proxy():
         found = knowing.by_subject(request.headers.get(header, ""), house().clock())
@@ -84,6 +90,21 @@ def _authenticated() -> Caller:
         raise Refusal(Kind.UNREADABLE, [_NO_HEADER])
     if request.path.rstrip("/") in _MONITORED and found.role is not Role.ADMINISTRATOR:
         raise forbidden("Det här är till för den som sköter driften.", "this is for administrators")
+    return found
+
+
+def _is_hook() -> bool:
+    """True for a call of a service of CDS Hooks, or feedback to one."""
+    return request.blueprint == "hooks" and request.method == "POST"
+
+
+def _by_own_jwt(knowing: Knowing, token: str) -> Caller:
+    """The CDS client that has signed a JWT for this very address."""
+    root = own_root()
+    found = NO_NAME if root is None else knowing.by_own_jwt(token, f"{root}{request.path}", house().clock())
+    if isinstance(found, str):
+        log.warning("jwt_refused", reason=found)
+        raise NotAuthenticated(with_token=True, why=found)
     return found
 
 

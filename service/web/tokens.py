@@ -4,11 +4,8 @@ https://hl7.org/fhir/smart-app-launch/backend-services.html. A client shows who 
 signed; what it gets is a random text that is good for five minutes. Errors are RFC 6749's (section 5.2), all with 400.
 """
 
-import hashlib
-import re
 import secrets
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import TypeVar
 
 import structlog
@@ -18,11 +15,13 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from service.access.assertions import Assertion, check_assertion
-from service.access.keys import CLIENTS_SIGN_WITH, Header, KeySet, claims_of, read_header, read_key_set, said_issuer
+from service.access.keys import CLIENTS_SIGN_WITH
 from service.access.knowing import hash_of
 from service.access.published_keys import PublishedKeys
 from service.access.scopes import Scopes, read_scopes
+from service.access.signatures import read_signed
 from service.store.client_records import ClientRow, NewToken
+from service.web.audiences import NO_NAME, own_root
 from service.web.requests_in import FORM, SMART_CONFIGURATION, TOKEN, base_url, house
 
 blueprint = Blueprint("tokens", __name__)
@@ -36,7 +35,6 @@ _T = TypeVar("_T")
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LARGEST = 32_000
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 """Where clients looked before there was a smart-configuration, and some still do."""
 
@@ -100,20 +98,11 @@ def _token_url() -> str:
 
 
 def _audiences() -> tuple[str, str]:
-    """Our names: the token endpoint, and the root that clients see. Without SLUSS_PUBLIC_URL it is the request that
-    says which that is, and an assertion made for another server could be used here: so only on this machine.
-    """
-    if current_app.config["PUBLIC_URL"] is None and not _is_loopback(request.host):
-        raise _Refused("invalid_request", "SLUSS_PUBLIC_URL is not set, so nobody can be sure whom an assertion is for")
-    return _token_url(), base_url().removesuffix("/fhir")
-
-
-def _is_loopback(host: str) -> bool:
-    name = host.rpartition(":")[0] if re.search(r":\d+\Z", host) else host
-    try:
-        return name == "localhost" or ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    """Our names: the token endpoint, and the root that clients see."""
+    root = own_root()
+    if root is None:
+        raise _Refused("invalid_request", NO_NAME)
+    return _token_url(), root
 
 
 def _form() -> dict[str, str]:
@@ -141,9 +130,8 @@ def _granted(form: dict[str, str]) -> Json:
     client, assertion = _authenticated(form)
     scopes = _scopes(form.get("scope"), read_scopes(client.scopes))
     given, now = secrets.token_urlsafe(32), house().clock()
-    used = hashlib.sha256(assertion.jti.encode("utf-8", "surrogatepass")).hexdigest()
     ends = now + timedelta(seconds=EXPIRES_IN)
-    new = NewToken(hash_of(given), client.id, str(scopes), ends, used, assertion.until)
+    new = NewToken(hash_of(given), client.id, str(scopes), ends, assertion.mark, assertion.until)
     if not house().store.clients.issue(new):
         raise _Refused("invalid_client", "this assertion has been used before: its jti is known")
     log.info("token_given", client=client.id)
@@ -162,29 +150,12 @@ def _authenticated(form: dict[str, str]) -> tuple[ClientRow, Assertion]:
     """Who has signed the assertion."""
     if form.get("client_assertion_type") != _ASSERTION_TYPE:
         raise _Refused("invalid_client", f"client_assertion_type takes: {_ASSERTION_TYPE}")
-    signed = form.get("client_assertion", "")
-    header = _known_or_refused(read_header(signed, CLIENTS_SIGN_WITH))
-    issuer = said_issuer(signed) or ""
-    client = house().store.clients.get(issuer) if _CLIENT_ID.fullmatch(issuer) else None
-    if client is None or client.disabled_at is not None or form.get("client_id", issuer) != issuer:
-        raise _Refused("invalid_client", "iss is no client that is registered here")
-    keys = _keys_of(client, header)
-    claims = _known_or_refused(claims_of(signed, header, keys))
-    return client, _known_or_refused(check_assertion(claims, client.id, _audiences(), house().clock()))
-
-
-def _keys_of(client: ClientRow, header: Header) -> KeySet:
-    """The client's keys; those at its address are fetched from nowhere else, whatever the header says."""
-    known_by = client.credentials
-    if header.jku is not None and header.jku != known_by.jwks_url:
-        raise _Refused("invalid_client", "jku is not the address that the client is registered with")
-    if known_by.jwks is not None:
-        inline = read_key_set(known_by.jwks)
-        return _known_or_refused(" ".join(inline) if isinstance(inline, list) else inline)
-    if known_by.jwks_url is None:
-        raise _Refused("invalid_client", "the client is registered without keys")
     published: PublishedKeys = current_app.config["PUBLISHED_KEYS"]
-    return _known_or_refused(published.get(known_by.jwks_url, header))
+    signed = _known_or_refused(read_signed(form.get("client_assertion", ""), house().store.clients, published))
+    client = signed.client
+    if form.get("client_id", client.id) != client.id:
+        raise _Refused("invalid_client", "client_id is another than iss")
+    return client, _known_or_refused(check_assertion(signed.claims, client.id, _audiences(), house().clock()))
 
 
 def _known_or_refused(read: _T | str) -> _T:

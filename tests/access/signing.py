@@ -1,6 +1,8 @@
 """Keys and signatures of clients that the tests make up."""
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from datetime import datetime
@@ -10,6 +12,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from fhir_mappings.records import Json
@@ -67,8 +70,22 @@ def signed_text(text: str, kid: str = "k1") -> str:
 
 def unsigned(said: dict[str, Any]) -> str:
     """A JWT with `alg` none."""
-    parts = ({"alg": "none", "kid": "k1", "typ": "JWT"}, said)
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+    return f"{_part({'alg': 'none', 'kid': 'k1', 'typ': 'JWT'})}.{_part(said)}."
+
+
+def hashed(said: dict[str, Any], algorithm: str) -> str:
+    """A JWT with `alg` HS256 or HS384, and the public key, which anybody has, as its secret."""
+    pem = private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    text = f"{_part({'alg': algorithm, 'kid': 'k1', 'typ': 'JWT'})}.{_part(said)}"
+    return f"{text}.{_base64(hmac.new(pem, text.encode(), getattr(hashlib, f'sha{algorithm[2:]}')).digest())}"
+
+
+def _part(said: dict[str, Any]) -> str:
+    return _base64(json.dumps(said).encode())
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def form(assertion: str, **changes: str | None) -> dict[str, str]:

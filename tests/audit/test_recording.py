@@ -186,6 +186,23 @@ def test_whoever_is_not_known_is_recorded_too(another: Any, events: Events) -> N
     assert list(event.about) == ["Task/7"]
 
 
+def test_a_call_with_a_jwt_of_the_clients_own_is_recorded_as_its_and_one_that_is_refused_as_nobodys(
+    another: Any, events: Events
+) -> None:
+    from tests.web.authenticated import WithToken, register
+    from tests.web.test_cds_clients import jwt_for
+    from tests.web.test_hooks import SIGN, call, order
+
+    sluss = another(auth="smart")
+    register(sluss, "ehr", "referrer")
+    jwt = jwt_for(issuer="ehr", jti="call-1")
+    assert [WithToken(sluss, jwt).post(SIGN, call(order())).status_code for _ in range(2)] == [200, 401]
+    good, refused = events()
+    assert (good.client, good.role, good.outcome, list(good.organisations)) == ("ehr", "referrer", 0, [UNIT])
+    assert (refused.client, refused.role, refused.outcome, refused.status) == (None, "unknown", 4, 401)
+    assert good.tried == refused.tried == f"POST {SIGN}"
+
+
 def test_what_is_open_to_everybody_is_not_recorded(sluss: Sluss, events: Events) -> None:
     for path in ("/fhir/metadata", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/cds-services"):
         assert sluss.get(path).status_code == 200
