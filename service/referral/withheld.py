@@ -14,8 +14,6 @@ from service.packs.texts import is_worded, recalled
 from service.referral.case import SLUSS_AUTHOR
 from service.store.records import Stored
 
-_SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
-
 
 def withholding(pack: Pack, canonical: Canonical) -> Callable[[Stored], Stored]:
     """Takes from a stored Task what is for the team only; any other resource stays as it is."""
@@ -31,7 +29,7 @@ def withholding(pack: Pack, canonical: Canonical) -> Callable[[Stored], Stored]:
 
 def without_team_only(task: Json, pack: Pack, canonical: Canonical) -> Json:
     """The Task without the findings, and the notes of them, that are for the team only; the same when there is none.
-    What lacks something says so by the tag SUBSETTED.
+    Nothing says that something is left out: that would tell it just as well.
     """
     hidden = [finding for finding in findings_of(task, canonical) if recalled(finding, pack).team_only]
     texts = {finding.text for finding in hidden}
@@ -48,8 +46,6 @@ def without_team_only(task: Json, pack: Pack, canonical: Canonical) -> Json:
     if not hidden and len(notes) == len(task.get("note", ())):
         return task
     shown = {**task, "note": notes, "input": inputs_but(task, hidden, canonical)}
-    meta = task.get("meta", {})
-    shown["meta"] = {**meta, "tag": [*meta.get("tag", ()), _SUBSETTED]}
     return {name: value for name, value in shown.items() if value != []}
 
 
@@ -61,9 +57,10 @@ def as_stored(sent: Json, current: Json, pack: Pack, canonical: Canonical) -> Js
     if shown is current:
         return sent
     whole = dict(sent)
-    if sent.get("input") == shown.get("input") and "input" in current:
-        whole["input"] = current["input"]
-    notes, added = shown.get("note", []), sent.get("note", [])
-    if added[: len(notes)] == notes and "note" in current:
-        whole["note"] = [*current["note"], *added[len(notes) :]]
-    return whole
+    for name in ("input", "note"):
+        stored, seen, given = current.get(name, []), shown.get(name, []), sent.get(name, [])
+        if given[: len(seen)] == seen:
+            whole[name] = [*stored, *given[len(seen) :]]
+        else:  # what was withheld is there besides: who guesses at it changes something, as where there is nothing
+            whole[name] = [*(one for one in stored if one not in seen), *given]
+    return {name: value for name, value in whole.items() if value != []}

@@ -260,7 +260,34 @@ def test_that_a_patient_has_a_referral_from_another_unit_is_for_the_team_only(sl
         seen = _everything_of(sluss.acting(who), order, task)
         assert "open-referral" not in seen, who
         assert "annan enhet" not in seen, who
-        assert "SUBSETTED" in seen, who
+        assert "SUBSETTED" not in seen, who  # that something is left out would tell it just as well
+
+
+@pytest.mark.parametrize("homework", [False, True], ids=["eligible", "with a finding of its own"])
+def test_no_guess_at_what_is_for_the_team_only_is_answered(sluss: Sluss, homework: bool) -> None:
+    """Whether the patient has a referral from another unit must not show in what a changed Task is answered with."""
+    first = referrals.referral("R-1", unit="SE2321000198-EX07")
+    assert sluss.acting("referrer SE2321000198-EX07").post("/fhir", first).status_code == 200
+    answers = {"parallel-therapy": homework, "parallel-homework": homework}
+    referrer, answered = sluss.acting("referrer SE2321000198-EX01"), []
+    withheld: Json = {}
+    for person in (referrals.ADULT, referrals.SECOND_ADULT):
+        sent = referrals.referral(f"R-{person}", unit="SE2321000198-EX01", identity=person, answers=answers)
+        assert referrer.post("/fhir", sent).status_code == 200
+        (order,) = referrer.search(f"ServiceRequest?identifier=R-{person}")
+        (shown,) = referrer.search(f"Task?focus=ServiceRequest/{order['id']}")
+        (whole,) = sluss.search(f"Task?focus=ServiceRequest/{order['id']}&code=fulfill")
+        withheld = withheld or {name: whole[name] for name in ("input", "note")}
+        tried = [
+            told(referrer.put(f"/fhir/Task/{shown['id']}", {**shown, name: guess}), {person: "P"})
+            for name, hidden in withheld.items()
+            for guess in (hidden, [*shown.get(name, []), *hidden])
+        ]
+        answered.append([(status, body) for status, _, body in tried])
+    with_another, without = answered
+    assert with_another == without
+    assert "open-referral" in str(withheld["input"])
+    assert [status for status, _ in without][:2] == [422, 422]
 
 
 def test_a_referrer_changes_the_task_that_it_was_shown_in_part(sluss: Sluss) -> None:
