@@ -17,6 +17,7 @@ from fhir_mappings import strict_json
 from fhir_mappings.records import Json
 from service.exchange.outcomes import Answered, Outcome, Permanent, Reason, Transient, judge
 from service.exchange.peers import CAUTIOUS, Peer, recognise
+from service.exchange.within_time import WithinTime
 
 __all__ = [
     "Answered",
@@ -52,8 +53,8 @@ class Found:
 class FhirClient:
     """A client of one FHIR server; may be shared by threads.
 
-    `base_url` has no query; `seconds` bounds a whole call, connecting and reading included (one stalled read may add
-    as much once more); `prepare` gets every new session (authentication, certificates).
+    `base_url` has no query; `seconds` bounds a whole call, connecting and reading included;
+    `prepare` gets every new session (authentication, certificates).
     """
 
     def __init__(
@@ -126,22 +127,24 @@ class FhirClient:
         headers = {"Accept": _FHIR_JSON, "Cache-Control": cache}
         if content_type is not None:
             headers["Content-Type"] = content_type
-        deadline = time.monotonic() + self._seconds
+        within = urllib3.Timeout(connect=min(self._seconds, 3.05), total=self._seconds)
         try:
             with self._session().request(
                 method,
                 self.base_url + path,
                 data=body,
                 headers=headers,
-                timeout=(min(self._seconds, 3.05), self._seconds),
+                timeout=within,  # type: ignore[arg-type]  # requests takes it, its types do not say so
                 allow_redirects=False,  # a redirected POST would become a GET
                 stream=True,
             ) as answer:
-                received = _read(answer, deadline)
+                received = _read(answer)
                 return judge(answer.status_code, answer.headers, received, kind or self.peer)
         except requests.Timeout as problem:
             return Transient(Reason.TIMEOUT, unanswered=not isinstance(problem, requests.ConnectTimeout))
         except requests.ConnectionError as problem:
+            if isinstance(_cause(problem), urllib3.exceptions.ReadTimeoutError):  # in the midst of its body
+                return Transient(Reason.TIMEOUT, unanswered=True)
             return Transient(Reason.UNREACHABLE, unanswered=_may_have_arrived(problem))
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
             return Transient(Reason.ADDRESS)
@@ -152,6 +155,8 @@ class FhirClient:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = requests.Session()
+            session.mount("https://", WithinTime())
+            session.mount("http://", WithinTime())
             session.headers["User-Agent"] = "Sluss"
             if self._prepare is not None:
                 self._prepare(session)
@@ -188,15 +193,13 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\|,$])", r"\\\1", text)
 
 
-def _read(answer: requests.Response, deadline: float) -> bytes:
+def _read(answer: requests.Response) -> bytes:
     parts, size = [], 0
     for part in answer.iter_content(_CHUNK):
         parts.append(part)
         size += len(part)
         if size > _LARGEST_ANSWER:
             raise requests.exceptions.ContentDecodingError("answer too large")
-        if time.monotonic() > deadline:
-            raise requests.ReadTimeout("answer too slow")
     return b"".join(parts)
 
 
@@ -204,9 +207,14 @@ def _may_have_arrived(problem: requests.ConnectionError) -> bool:
     """False when the connection was never made, so that nothing can have been carried out."""
     if isinstance(problem, requests.exceptions.ProxyError | requests.exceptions.SSLError):
         return False
+    return not isinstance(
+        _cause(problem), urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )
+
+
+def _cause(problem: requests.ConnectionError) -> object:
     cause = problem.args[0] if problem.args else None
-    cause = getattr(cause, "reason", cause)
-    return not isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+    return getattr(cause, "reason", cause)
 
 
 def _is_match(entry: Json, resource_type: str) -> bool:

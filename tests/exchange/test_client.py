@@ -243,14 +243,6 @@ def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, clien
     assert client.transaction(BUNDLE) == Transient(Reason.UNREADABLE, unanswered=True)
 
 
-@responses.activate
-def test_the_whole_call_is_bounded_not_only_each_read(monkeypatch: pytest.MonkeyPatch, client: FhirClient) -> None:
-    ticks = iter(range(0, 1000, 11))
-    monkeypatch.setattr("service.exchange.client.time.monotonic", lambda: next(ticks))
-    responses.post(BASE, json=ANSWER)
-    assert client.transaction(BUNDLE) == Transient(Reason.TIMEOUT, unanswered=True)
-
-
 @pytest.mark.parametrize("value", ["Åsa Öberg", "rött & grönt", "a|b", "a,b", "50 %", "a+b", "ä=1#x", "\\"])
 def test_a_condition_reads_back_as_what_was_meant(value: str) -> None:
     query = condition("identifier", token("http://sys.example/å", value))
