@@ -34,6 +34,7 @@ from service.web.requests_in import (
     read_resource,
     seen,
 )
+from service.web.scope_checks import check_making
 
 blueprint = Blueprint("fhir", __name__, url_prefix="/fhir")
 
@@ -77,6 +78,7 @@ def update_conditionally(type_: str) -> Response:
         if seen("u").get(type_, sent_id) is not None:
             raise Refusal(Kind.CONFLICT, [_ANOTHER], location=f"{type_}/{sent_id}")
         raise not_found(type_, sent_id)
+    check_making(caller(), type_)
     if type_ == "ServiceRequest":  # its own number keeps it from being doubled
         return _create_order(body, None)
     made = _CREATE[type_](body, condition)

@@ -5,7 +5,7 @@
 | read, vread, history of one; operations that only tell | `r` |
 | search, history of a type | `s` |
 | create; `$assess`, the plain intake and CDS Hooks, which is a ServiceRequest's | `c` |
-| update, patch | `u` |
+| update, patch | `u`; where a conditional update makes one, one without a search, or `c` |
 | delete | `d` |
 
 A Bundle needs nothing itself, each of its entries what it would need alone. Whom a caller acts for and what a scope's
@@ -63,6 +63,15 @@ def check_scope(caller: Caller, method: str, path: str) -> None:
     need = needed(method, path)
     if need is not None and _lacks(caller, need):
         raise InsufficientScope([need], [_lacking(need, None)])
+
+
+def check_making(caller: Caller, type_: str) -> None:
+    """Raises InsufficientScope where a conditional update has found nothing, and its token must not make one: the
+    search of a scope narrows what may be changed, and could not narrow what is made.
+    """
+    if caller.scopes is None or any(not scope.query for scope in caller.scopes.for_(type_, "u")):
+        return
+    check_scope(caller, "POST", f"/fhir/{type_}")
 
 
 def check_entries(caller: Caller, asked: Iterable[tuple[Entry, str]]) -> None:

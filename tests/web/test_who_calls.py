@@ -218,6 +218,23 @@ def test_what_describes_needs_no_scope(sluss: Sluss) -> None:
         assert narrow.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("scope", ["ServiceRequest.rus?status=completed", "ServiceRequest.us?status=completed"])
+def test_a_search_that_narrows_what_may_be_changed_is_no_right_to_make(sluss: Sluss, scope: str) -> None:
+    """A conditional update that finds nothing makes something, which no search of a scope could narrow."""
+    narrow = acting_with_token(sluss, "referrer", scopes=(f"system/{scope}",), organisations=(UNIT,))
+    order, url = single("R-1"), "ServiceRequest?identifier=R-1"
+    entry = {"resource": order, "request": {"method": "PUT", "url": url}}
+    sent = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    for answer in (narrow.put(f"/fhir/{url}", order), narrow.post("/fhir", sent)):
+        assert answer.status_code == 403, answer.text
+        assert 'scope="system/ServiceRequest.c"' in answer.headers["WWW-Authenticate"]
+    assert acting_with_token(sluss, "referrer").search("ServiceRequest") == []
+    for more in ("system/ServiceRequest.c", "system/ServiceRequest.u"):
+        scopes = (f"system/{scope}", more)
+        enough = acting_with_token(sluss, "referrer", scopes=scopes, organisations=(UNIT,))
+        assert enough.put("/fhir/ServiceRequest?identifier=" + more[-1], single(more[-1])).status_code == 201
+
+
 def test_a_transaction_needs_what_each_of_its_entries_needs_and_tells_all_that_is_lacking(sluss: Sluss) -> None:
     reach = {"organisations": (UNIT,)}
     sent = bundle("R-1")
