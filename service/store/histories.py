@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from service.store.statements import STORED
 from service.store.visible import version_seen_by
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_RESULT_FORM = frozenset({"_format", "_pretty", "_summary", "_elements"})
+_RESULT_FORM = frozenset({"_summary", "_elements"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,19 @@ def _page(text: str) -> dict[str, Any] | str:
     return {"page": (moment.low, id_, version)} if moment and known else "'_page' is no token that this server gave."
 
 
-_READERS = {"_since": _since, "_at": _at, "_count": _count, "_page": _page}
+def _form(_: str) -> dict[str, Any]:
+    # The web reads it; it holds for the next page too.
+    return {}
+
+
+_READERS: dict[str, Callable[[str], dict[str, Any] | str]] = {
+    "_since": _since,
+    "_at": _at,
+    "_count": _count,
+    "_page": _page,
+    "_format": _form,
+    "_pretty": _form,
+}
 
 
 def _cannot(code: IssueCode, diagnostics: str) -> Issue:

@@ -28,7 +28,7 @@ MAX_KEYS = 5
 """Most sort keys."""
 
 _WEBS_OWN = frozenset({"_format", "_pretty"})
-"""Parameters about the form of the answer that the web reads; they are passed over here."""
+"""Parameters about the form of the answer, which the web reads; they hold for the next page too."""
 _SUMMARIES = ("true", "text", "data", "count", "false")
 
 _MODIFIERS: dict[Kind, frozenset[str]] = {
@@ -81,6 +81,7 @@ class _Reader:
         base, _, modifier = head.partition(":")
         special = self._special.get(base)
         if base in _WEBS_OWN:
+            self._used(name, value)
             return
         if special is not None:
             if not chain and modifier == "iterate" and base in ("_include", "_revinclude"):

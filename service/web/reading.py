@@ -9,7 +9,6 @@ from service.referral.refusal import Kind, Refusal, not_found
 from service.store.histories import parse_history
 from service.store.records import Stored
 from service.web import replies
-from service.web.pretty import indented
 from service.web.requests_in import is_strict, seen, versions_in
 
 blueprint = Blueprint("reading", __name__, url_prefix="/fhir")
@@ -51,14 +50,11 @@ def _history(type_: str, id_: str | None) -> Response:
     query = parse_history(type_, id_, list(request.args.items(multi=True)), strict=is_strict())
     if isinstance(query, list):
         raise Refusal(Kind.UNREADABLE, query)
-    answer = replies.history(query, seen("r").history_page(query))
-    if request.args.get("_pretty") == "true":
-        answer.set_data(indented(answer.get_data(as_text=True)))
-    return answer
+    return replies.history(query, seen("r").history_page(query))
 
 
 def shown(stored: Stored) -> Response:
-    """A version as `_summary`, `_elements` and `_pretty` ask for it."""
+    """A version as `_summary` and `_elements` ask for it."""
     if _is_known(stored):
         return replies.unchanged(stored)
     if not request.args:
@@ -77,7 +73,7 @@ def shown(stored: Stored) -> Response:
         body = dump(with_elements(stored.content, elements.split(",")))
     elif summary != "false":
         body = dump(summarised(stored.content, summary))
-    return replies.resource(stored, body=indented(body) if request.args.get("_pretty") == "true" else body)
+    return replies.resource(stored, body=body)
 
 
 def _is_known(stored: Stored) -> bool:

@@ -13,6 +13,7 @@ from service.referral.journey.judgement import SEVERITY
 from service.referral.journey.receive import Receipt
 from service.store.histories import HistoryPage, HistoryQuery
 from service.store.records import Stored
+from service.web.pretty import indented
 from service.web.requests_in import WRITING, base_url, house, prefers, sight
 
 FHIR = "application/fhir+json; charset=utf-8"
@@ -35,7 +36,9 @@ def shown_in(response: Response) -> tuple[Stored, ...]:
 
 
 def fhir(body: str, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    """A FHIR JSON answer from serialised text."""
+    """A FHIR JSON answer from serialised text; in lines where `_pretty` asks for them."""
+    if request.args.get("_pretty") == "true":
+        body = indented(body)
     return Answer(body, status, headers, content_type=FHIR)
 
 

@@ -138,7 +138,7 @@ def test_a_bad_value_is_told(name: str, value: str) -> None:
 def test_an_unknown_parameter_is_passed_over_unless_strict() -> None:
     query = parse_history("Task", "a", [("colour", "blue"), ("_count", "5"), ("_format", "json")])
     assert isinstance(query, HistoryQuery)
-    assert query.used == (("_count", "5"),)
+    assert query.used == (("_count", "5"), ("_format", "json"))
     answer = parse_history("Task", "a", [("colour", "blue")], strict=True)
     assert isinstance(answer, list)
     assert all(isinstance(issue, Issue) for issue in answer)

@@ -182,3 +182,15 @@ def test_the_record_says_what_a_sealed_link_has_asked_for(sluss: Sluss, store: S
         recorded = connection.execute("SELECT query FROM audit_event ORDER BY id DESC LIMIT 1").fetchone()
     assert recorded is not None
     assert PERSONNUMMER in unquote_plus(recorded[0])
+
+
+@pytest.mark.parametrize("path", ["/fhir/Task", "/fhir/Task/_history"])
+def test_the_form_that_was_asked_for_holds_for_every_page(sluss: Sluss, path: str) -> None:
+    for number in range(2):
+        sluss.refer(f"R-{number}")
+    browser = {"Accept": "text/html"}
+    first = sluss.get(f"{path}?_count=1&_format=json&_pretty=true", browser)
+    second = sluss.get(link(content(first), "next").removeprefix("http://localhost"), browser)
+    assert second.status_code == 200, second.text
+    assert second.text.count("\n") > 10
+    assert readable(link(content(second))) == {"_count": "1", "_format": "json", "_pretty": "true"}
