@@ -94,8 +94,8 @@ def _authenticated() -> Caller:
 
 
 def _is_hook() -> bool:
-    """True for a call of a service of CDS Hooks, or feedback to one."""
-    return request.blueprint == "hooks" and request.method == "POST"
+    """True for CDS Hooks: asking which services there are, a call of one, feedback to one."""
+    return request.blueprint == "hooks"
 
 
 def _by_own_jwt(knowing: Knowing, token: str) -> Caller:

@@ -23,6 +23,7 @@ from tests.web.test_who_calls import OPEN, addresses
 
 EHR = "https://ehr.example/fhir/"
 FEEDBACK = f"{SIGN}/feedback"
+DISCOVERY = "/cds-services"
 SECONDS = int(NOW.timestamp())
 
 
@@ -68,6 +69,12 @@ def test_a_client_calls_a_service_with_a_jwt_of_its_own(sluss: Sluss) -> None:
         answer = calling(sluss, jwt_for(path), path)
         assert answer.status_code == 200, answer.text
         assert content(answer)["cards"]
+
+
+def test_which_services_there_are_is_told_to_such_a_jwt_too(sluss: Sluss) -> None:
+    answer = WithToken(sluss, jwt_for(DISCOVERY)).get(DISCOVERY)
+    assert {service["hook"] for service in content(answer)["services"]} == {"order-sign", "order-select"}
+    refused(WithToken(sluss, jwt_for(SIGN)).get(DISCOVERY))
 
 
 def test_both_ways_of_signing_that_are_recommended_are_taken(sluss: Sluss) -> None:
@@ -257,7 +264,7 @@ def test_nothing_else_can_be_asked_with_it(another: Callable[..., Sluss]) -> Non
     sluss = another(auth="smart", requests_per_minute=0)  # as often as this test likes
     register(sluss, "ehr", "referrer", Credentials(jwks=key_set(), issuer=EHR))
     asked = addresses(sluss)
-    good = {("POST", path) for path in (SIGN, FEEDBACK)}
+    good = {(method, f"{DISCOVERY}/") for method in ("GET", "HEAD")} | {("POST", path) for path in (SIGN, FEEDBACK)}
     assert good < set(asked)
     for method, path in asked:
         answer = WithToken(sluss, jwt_for(path)).call(method, path)
