@@ -65,6 +65,7 @@ def create_app(settings: Settings, house: House | None = None) -> Flask:
     app = Flask("sluss")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # else // is a redirect, to wherever Host says
     app.config.update(
         AUTH=settings.auth,
         METRICS_TOKEN=settings.metrics_token,

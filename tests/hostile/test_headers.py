@@ -57,6 +57,15 @@ def test_every_answer_has_the_heads_that_make_it_harmless_and_none_that_opens_it
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/fhir//Patient?identifier=199002222397", "/fhir/Task//", "/fhir/metadata//"])
+def test_nobody_is_redirected(sluss: Sluss, path: str) -> None:
+    """A redirect would repeat in an address of ours whom somebody looked for, and lead wherever `Host` says."""
+    answer = sluss.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "Location" not in answer.headers
+    assert answer.content_type.startswith("application/fhir+json")
+
+
 @pytest.mark.parametrize("text", SPLITS)
 def test_nothing_of_a_client_breaks_a_head(sluss: Sluss, text: str) -> None:
     sent = quote(text, safe="")
