@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_mappings.issues import Issue, IssueCode, error
 from service.store.filters import Parameters
-from service.store.moments import Moment, instant, parse_moment
+from service.store.moments import Moment, instant, parse_asked, parse_moment
 from service.store.query import DEFAULT_COUNT, MAX_COUNT, MAX_PARAMETERS
 from service.store.records import Stored
 from service.store.sight import EVERYTHING, Sight
@@ -82,12 +82,12 @@ def parse_history(
 
 
 def _since(text: str) -> dict[str, Any] | str:
-    moment = parse_moment(text)
+    moment = parse_asked(text)
     return {"since": moment.low} if moment else "'_since' takes an instant."
 
 
 def _at(text: str) -> dict[str, Any] | str:
-    moment = parse_moment(text)
+    moment = parse_asked(text)
     return {"at": moment} if moment else "'_at' takes a date or dateTime."
 
 

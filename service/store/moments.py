@@ -28,6 +28,10 @@ class Moment:
     """True when a time of day was written."""
 
 
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_ENDS = {"0001": Moment(_FIRST, _FIRST, exact=True), "9999": Moment(_LAST, _LAST, exact=True)}
+
+
 def parse_moment(text: str) -> Moment | None:
     """The moment that `text` (FHIR date or dateTime, seconds optional) stands for; None when it is none."""
     match = _MOMENT.fullmatch(text)
@@ -38,6 +42,15 @@ def parse_moment(text: str) -> Moment | None:
         return _covered(part)
     except (ValueError, OverflowError):
         return None
+
+
+def parse_asked(text: str) -> Moment | None:
+    """The moment that a client asks about: as `parse_moment`, and the first and the last day that can be written, which
+    many libraries write for an end that is open, stand for the beginning and the end of time.
+    """
+    end = _ENDS.get(text[:4])
+    # 2000 has every day that a year can have.
+    return parse_moment(text) or (end if end and parse_moment(f"2000{text[4:]}") else None)
 
 
 def instant(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from service.store.asked import DateValue, QuantityValue, TokenValue
-from service.store.moments import parse_moment
+from service.store.moments import parse_asked
 from service.store.search_kinds import SearchParameter, Shape
 
 PREFIXES: Final = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -57,7 +57,7 @@ def reference(
 def date(name: str, text: str) -> DateValue | Unreadable:
     """A date or dateTime with a prefix or none."""
     prefix, written = _prefixed(text)
-    moment = parse_moment(written) if prefix in PREFIXES else None
+    moment = parse_asked(written) if prefix in PREFIXES else None
     if moment is None:
         return Unreadable(f"'{name}' takes a date or dateTime, with one of {', '.join(PREFIXES)}.")
     return DateValue(prefix, moment)

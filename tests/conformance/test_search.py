@@ -56,6 +56,22 @@ def test_get_and_post_find_the_same(fhir: Client, two: tuple[Referral, Referral]
     assert got["link"] == posted["link"]
 
 
+@pytest.mark.parametrize("first", ["0001", "0001-01-01", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("last", ["9999", "9999-12-31", "9999-12-31T23:59:59", "9999-12-31T23:59:59.9999999Z"])
+def test_the_first_and_last_moment_that_a_client_can_write_leave_an_end_open(
+    fhir: Client, two: tuple[Referral, Referral], first: str, last: str
+) -> None:
+    one = two[0].task["id"]
+    for name in ("authored-on", "modified", "_lastUpdated"):
+        for lower, upper in (("ge", "le"), ("gt", "lt"), ("sa", "eb")):
+            assert fhir.found(f"Task?_id={one}&{name}={lower}{first}&{name}={upper}{last}")
+        assert not fhir.found(f"Task?_id={one}&{name}=lt{first}")
+        assert not fhir.found(f"Task?_id={one}&{name}=gt{last}")
+    history = content(fhir.get(f"Task/{one}/_history?_since={first}"))
+    assert history["total"] == 1
+    outcome(fhir.get(f"Task?modified=lt{last[:4]}-13-01"), 400)
+
+
 @pytest.mark.parametrize("form", ["{id}", "ServiceRequest/{id}", "{base}/ServiceRequest/{id}"])
 def test_a_reference_is_found_in_each_of_its_forms(fhir: Client, two: tuple[Referral, Referral], form: str) -> None:
     one = two[0]
