@@ -8,6 +8,7 @@ from fhir_mappings.records import Json
 from fhir_mappings.task import BUSINESS_STATUS, OUTPUT_TITLES, outputs_of
 from fhir_mappings.terminology import Canonical
 from service.access.rights import Actor
+from service.referral.case import SLUSS_AUTHOR
 
 OWNER_MAY = frozenset(
     {"status", "statusReason", "businessStatus", "owner", "output", "note", "executionPeriod"},
@@ -34,7 +35,9 @@ def guard(current: Json, sent: Json, who: frozenset[Actor], canonical: Canonical
         for name in _differing(current, sent)
         if name not in may
     ]
-    return [*issues, *_notes(current, sent), *_business_status(sent, canonical), *_outputs(current, sent, canonical)]
+    issues += _notes(current, sent)
+    issues += () if Actor.SLUSS in who else _forged(current, sent)
+    return [*issues, *_business_status(sent, canonical), *_outputs(current, sent, canonical)]
 
 
 def is_move(current: Json, sent: Json) -> bool:
@@ -71,6 +74,20 @@ def _notes(current: Json, sent: Json) -> list[Issue]:
             "Task.note is append-only: it must begin with the stored notes in their order",
         )
     ]
+
+
+def _forged(current: Json, sent: Json) -> Iterator[Issue]:
+    """What Sluss says is believed, so that nobody else says it. Which note it is, is not told: the number would tell
+    of those that are withheld.
+    """
+    added = sent.get("note", [])[len(current.get("note", [])) :]
+    if any(str(note.get("authorString", "")).strip().casefold() == SLUSS_AUTHOR.casefold() for note in added):
+        yield error(
+            IssueCode.BUSINESS_RULE,
+            "Task.note.authorString",
+            "Bara Sluss skriver i Sluss namn. Ange vem som har skrivit anteckningen.",
+            f"a new note's authorString must not be {SLUSS_AUTHOR!r}: say who has written it",
+        )
 
 
 def _business_status(sent: Json, canonical: Canonical) -> list[Issue]:

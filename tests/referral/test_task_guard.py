@@ -136,6 +136,14 @@ def test_notes_are_append_only(notes: list[Json]) -> None:
     assert ("business-rule", "Task.note") in where(problems({O}, note=notes))
 
 
+@pytest.mark.parametrize("author", ["Sluss", " SLUSS "])
+@pytest.mark.parametrize("who", [O, R, C])
+def test_nobody_writes_a_note_in_the_name_of_sluss(who: Actor, author: str) -> None:
+    forged = {"authorString": author, "text": "Självmordsrisken är bedömd som låg."}
+    assert where(problems({who}, note=[NOTE, {"text": "ny"}, forged])) == [("business-rule", "Task.note.authorString")]
+    assert problems({Actor.SLUSS}, note=[NOTE, forged]) == []
+
+
 def output(code: str, **value: Any) -> Json:
     return {"type": {"coding": [{"system": f"{S}/CodeSystem/task-output", "code": code}]}, **value}
 
