@@ -23,6 +23,8 @@ SLOWEST_HEAD = 15
 """Seconds until a request's head must be there, and after which a connection is closed that nobody uses."""
 MOST_CONNECTIONS = 1000
 """Of a web process; more wait to be accepted."""
+LAST_REQUESTS = 20
+"""Seconds that what a web process is doing gets when it is asked to end: what takes longer waits for its client."""
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -115,6 +117,8 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
 
     from service.web.admission import threads_for
 
+    # Until it has its own, a web process has this one's handlers of signals, and would not hear that it should end.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     return Granian(
         target,
         address=host,
@@ -131,6 +135,7 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
         log_access=False,
         log_dictconfig=of_the_web_server(),
         respawn_failed_workers=True,
+        workers_kill_timeout=LAST_REQUESTS,
         working_dir=Path(__file__).resolve().parent.parent,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.app import create_app
-from service.cli import main
+from service.cli import LAST_REQUESTS, main
 from service.exchange import backoff, breaker, worker, workload
 from service.exchange.outcomes import Reason
 from service.exchange.stand_in import running_stand_in
@@ -75,7 +75,7 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert breaker.MOST_FAILURES == 3
     assert f"in {workload._MOST_ATTEMPTS} attempts" in GUIDE
     assert worker._RECONCILE_AT == "17 1 * * *"
-    assert f"get {worker._STOP_WITHIN:.0f} s" in GUIDE
+    assert f"get {worker._STOP_WITHIN:.0f} s to end, requests {LAST_REQUESTS} s" in GUIDE
     named = set(re.findall(r"^\| `(\w+)` \| (?:at|every|01)", GUIDE, re.MULTILINE))
     assert named == {"deliver_referral", "sweep", "timers", "collect", "find_undelivered", "reconcile"}
 

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL as procrastinate's worker holds them: how its pool differs from what it makes by itself."""
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -14,7 +15,19 @@ def queue_pool(**arguments: Any) -> psycopg_pool.AsyncConnectionPool:
     Its statements are single ones, each a transaction of its own already; they are planned for a long queue, also while
     it is short; and before each a look at the socket, not at the server, tells whether the connection is sound.
     """
-    return psycopg_pool.AsyncConnectionPool(**{**arguments, "configure": _set_up, "check": _is_sound})
+    return _Pool(**{**arguments, "configure": _set_up, "check": _is_sound})
+
+
+class _Pool(psycopg_pool.AsyncConnectionPool):
+    async def open(self, wait: bool = False, timeout: float = 30.0) -> None:
+        """As of psycopg_pool; when who waits for it gives up, its tasks are told to end: cancelled, they would take it
+        for an attempt to connect that failed, and go on.
+        """
+        try:
+            await super().open(wait, timeout)
+        except asyncio.CancelledError:
+            await self.close(timeout=0)
+            raise
 
 
 async def _set_up(connection: psycopg.AsyncConnection) -> None:
