@@ -9,7 +9,7 @@ from fhir_mappings.records import Json
 from tests.journeys.conftest import Service
 from tests.journeys.referrals import HSA, S
 from tests.journeys.steps import notes_of
-from tests.journeys.treatments import RELAYED_UNIT, TEAM, begin, message_category, where, words
+from tests.journeys.treatments import RELAYED_UNIT, ROLE, TEAM, begin, message_category, where, words
 
 
 def codes(message: Json) -> set[tuple[str, str]]:
@@ -165,6 +165,23 @@ def test_a_referrers_message_goes_to_the_team_and_stands_as_a_note(service: Serv
     assert journey.unit in note["authorString"]
     assert "Nås bäst efter 15." in notes_of(journey.task)
     assert [entry.actor for entry in journey.journal("informed")] == [f"referrer {journey.unit}"]
+
+
+@pytest.mark.parametrize("sender", [TEAM, ROLE])
+def test_a_referrer_says_nothing_in_the_teams_name(service: Service, sender: str) -> None:
+    journey = begin(service)
+    answer = journey.say(journey.referrer, "information", sender={"reference": sender})
+    assert answer.status_code == 422
+    assert where(answer.json()["issue"]) == ["Communication.sender"]
+
+
+def test_a_therapist_says_nothing_in_the_referrers_name(service: Service) -> None:
+    journey = begin(service)
+    referrer = journey.said(journey.referrer, "information", "Nås bäst efter 15.")["sender"]
+    answer = journey.say(journey.therapist, "information", sender=referrer)
+    assert answer.status_code == 422
+    assert where(answer.json()["issue"]) == ["Communication.sender"]
+    assert journey.said(journey.therapist, "information", "Hej.", sender={"reference": ROLE})["sender"] != referrer
 
 
 def test_strangers_write_nothing(service: Service) -> None:

@@ -113,10 +113,26 @@ def _checked(
                 "status must be completed",
             )
         )
-    issues += _answered(case, sent, category)
+    issues += [*_posing(case, sent, may), *_answered(case, sent, category)]
     if issues or category is None:
         raise Refusal(Kind.INVALID, issues)
     return category
+
+
+def _posing(case: Case, sent: Json, may: frozenset[MessageCategory]) -> list[Issue]:
+    """Neither side writes in the other's name; a person or a unit of its own is for each to say."""
+    sender = Reference(text(child(sent, "sender"), "reference") or "")
+    others = team_of(case.house, sender) is not None if may is REFERRER_MAY else sender == case.organisation
+    if not others:
+        return []
+    return [
+        error(
+            IssueCode.VALUE,
+            "Communication.sender",
+            "Meddelandet är skrivet i någon annans namn.",
+            "sender must not be the other side of the referral",
+        )
+    ]
 
 
 def _answered(case: Case, sent: Json, category: MessageCategory | None) -> list[Issue]:
