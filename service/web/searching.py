@@ -1,6 +1,7 @@
 """search-type, by GET and POST. https://hl7.org/fhir/R4/http.html#search"""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
@@ -11,7 +12,7 @@ from fhir_mappings.subset import summarised, with_elements
 from service.referral.refusal import Kind, Refusal
 from service.store.asked import SearchQuery
 from service.store.includes import MAX_INCLUDES
-from service.store.query import parse_query
+from service.store.query import MAX_COUNT, parse_query
 from service.store.records import Page, Stored, TooCostly
 from service.web import replies
 from service.web.links import next_link, opened, self_link
@@ -50,13 +51,23 @@ def answer_to(type_: str, parameters: list[tuple[str, str]], find: Callable[[Sea
         check_format(request.form["_format"])
     try:
         page = find(query)
+        told = _told(query, page, find)
     except TooCostly as problem:
         asked = "The search takes too long; ask for less: a patient, a focus, an identifier, a date or a code."
         raise Refusal(Kind.UNREADABLE, [_cannot(IssueCode.TOO_COSTLY, asked)]) from problem
     found = _bundle(query, page)
     answer = replies.fhir(indented(found) if pretty == "true" else found)
-    answer.shown = (*page.matches, *page.includes)
+    answer.shown = told
     return answer
+
+
+def _told(query: SearchQuery, page: Page, find: Callable[[SearchQuery], Page]) -> tuple[Stored, ...]:
+    """All that the answer tells of, for the record. A number alone tells of whom it counts, unless they are more than a
+    page could show: it is nobody's then.
+    """
+    if query.count == 0 and 0 < (page.total or 0) <= MAX_COUNT:
+        page = find(replace(query, count=MAX_COUNT, includes=(), total=False))
+    return (*page.matches, *page.includes)
 
 
 def _bundle(query: SearchQuery, page: Page) -> str:

@@ -123,6 +123,16 @@ def _other_patient(number: int) -> Any:
     return None if number == 0 else lambda order: order.update(note=[{"text": f"nr {number}"}])
 
 
+@pytest.mark.parametrize("only", ["_summary=count", "_count=0"])
+def test_who_is_only_counted_was_found_too(
+    sluss: Sluss, referral: Json, store: Store, events: Events, only: str
+) -> None:
+    answer = sluss.acting(GAVLE).get(f"/fhir/Task?patient.identifier=199002222397&{only}")
+    assert content(answer)["total"] == 1
+    assert "entry" not in content(answer)
+    assert list(the_one(events).patients) == [patient_of(store)]
+
+
 def test_a_search_by_a_form_keeps_what_was_searched_for(sluss: Sluss, referral: Json, events: Events) -> None:
     media = {"Content-Type": "application/x-www-form-urlencoded"}
     assert sluss.call("POST", "/fhir/Patient/_search", "identifier=199002222397", media).status_code == 200
