@@ -1,11 +1,17 @@
 """Too many requests of one client: 429, which says when to come back, and which costs nothing."""
 
 from collections.abc import Callable
+from typing import Any
 
+import psycopg
 import pytest
 
+from service.store.database import Store
 from service.web.limits import FAILED_PER_MINUTE
-from tests.web.caller import Sluss, content, issues, plain
+from tests.access.signing import claims, signed
+from tests.web.authenticated import acting_with_token, ask, register
+from tests.web.caller import Sluss, bundle, content, issues, plain
+from tests.web.conftest import NOW
 
 Another = Callable[..., Sluss]
 Rows = Callable[[], dict[str, int]]
@@ -91,6 +97,88 @@ def test_an_address_that_shows_no_good_credentials_is_soon_told_429(another: Ano
     assert sluss.get("/fhir/metadata").status_code == 200, "what anybody may ask is no attempt"
 
 
+def _fail(sluss: Sluss, count: int = FAILED_PER_MINUTE, **more: Any) -> set[int]:
+    """The answers to so many requests without good credentials."""
+    return {sluss.get("/fhir/Task", {"Authorization": "Bearer guess"}, **more).status_code for _ in range(count)}
+
+
+def _status(sluss: Sluss, **more: Any) -> int:
+    return sluss.get("/fhir/Task?_count=0", **more).status_code
+
+
+def test_good_credentials_are_served_from_an_address_whose_bad_ones_are_429(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+    known = acting_with_token(sluss, "referrer")
+    register(sluss, "ehr", "referrer")
+    assert _fail(sluss) == {401}
+    for _ in range(2):
+        refused = sluss.get("/fhir/Task")
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert issues(refused)[0]["code"] == "throttled"
+        assert _status(known) == 200
+        assert known.post("/fhir/ServiceRequest/$assess", bundle()).status_code == 200
+    new = ask(sluss, signed(claims(NOW)))
+    assert new.status_code == 200, new.text
+
+
+def test_what_a_known_client_is_refused_is_no_failed_authentication(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+    known = acting_with_token(sluss, "referrer")
+    told = {known.get(path).status_code for path in ("/metrics", "/fhir/Task/none") for _ in range(FAILED_PER_MINUTE)}
+    assert told == {403, 404}
+    assert _fail(sluss, 1) == {401}
+
+
+def test_each_client_of_an_address_has_requests_of_its_own(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+    one, other = acting_with_token(sluss, "referrer"), acting_with_token(sluss, "therapist")
+    _use_up(one)
+    assert _status(one) == 429
+    assert _status(one, environ_overrides=ELSEWHERE) == 429, "it is the client, wherever it calls from"
+    assert _status(other) == 200
+
+
+def test_the_addresses_of_one_customer_s_network_are_one(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+    for part in range(FAILED_PER_MINUTE):
+        assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": f"2001:db8:0:1::{part:x}"}) == {401}
+    assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": "2001:db8:0:1:ffff::1"}) == {429}
+    assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": "2001:db8:0:2::1"}) == {401}
+
+
+def test_behind_a_trusted_proxy_it_is_who_called_that_and_no_header_changes_who_calls_without(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT, trusted_proxies=("10.1.2.0/24",))
+
+    def fail(count: int, peer: str, forwarded: str) -> set[int]:
+        headers = {"X-Forwarded-For": forwarded, "Authorization": "Bearer guess"}
+        there = {"REMOTE_ADDR": peer}
+        return {sluss.get("/fhir/Task", headers, environ_overrides=there).status_code for _ in range(count)}
+
+    assert fail(FAILED_PER_MINUTE, "10.1.2.3", "198.51.100.1") == {401}
+    assert fail(1, "10.1.2.3", "198.51.100.1") == {429}
+    assert fail(1, "10.1.2.3", "198.51.100.2") == {401}
+    for part in range(FAILED_PER_MINUTE):
+        assert fail(1, "192.0.2.7", f"198.51.100.{part}") == {401}
+    assert fail(1, "192.0.2.7", "203.0.113.1") == {429}
+
+
+def test_of_failed_authentications_those_told_429_are_not_recorded_one_by_one(another: Another, store: Store) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+
+    def recorded() -> int:
+        with psycopg.connect(store.url) as connection:
+            return int((connection.execute("SELECT count(*) FROM audit_event").fetchone() or (0,))[0])
+
+    before = recorded()
+    assert _fail(sluss) == {401}
+    assert recorded() == before + FAILED_PER_MINUTE
+    assert _fail(sluss) == {429}
+    assert recorded() == before + FAILED_PER_MINUTE
+
+
 def test_no_limit_when_it_is_switched_off(another: Another) -> None:
     sluss = another(requests_per_minute=0)
     _use_up(sluss, LIMIT + 1)
+    known = another(auth="smart", requests_per_minute=0)
+    assert _fail(known, FAILED_PER_MINUTE + 1) == {401}
