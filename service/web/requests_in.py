@@ -13,7 +13,9 @@ from werkzeug.exceptions import HTTPException, NotAcceptable, NotFound, RequestE
 from werkzeug.http import parse_options_header
 
 from fhir_mappings import json_patch, strict_json
-from fhir_mappings.issues import Issue, IssueCode, error
+from fhir_mappings.bundle import references, rewrite_references
+from fhir_mappings.elements import children, text
+from fhir_mappings.issues import Issue, IssueCode, error, is_error
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json, Reference
 from service.access.caller import Caller
@@ -228,7 +230,22 @@ def read_resource(*types: str) -> Body:
             f"a Bundle may have at most {MOST_ENTRIES} entries; this one has {len(entry)}",
         )
         raise Refusal(Kind.TOO_LARGE, [too_many])
-    return Body(resource, tuple(validate(resource)))
+    found = tuple(validate(resource))
+    return Body(resource if any(map(is_error, found)) else with_own_references(resource), found)
+
+
+def with_own_references(resource: Json) -> Json:
+    """The resource in which a reference to an address of this server is `Type/id`, which is the same
+    (https://hl7.org/fhir/R4/references.html#literal). In a Bundle, what is the fullUrl of an entry means that entry.
+    """
+    base = f"{base_url()}/"
+    raw = request.environ["sluss.raw"]
+    if base.encode() not in raw and b"\\/" not in raw:  # nearly all; "/" may be escaped in JSON
+        return resource
+    entries = {text(entry, "fullUrl") for _, entry in children(resource, "entry")}
+    literals = {text(reference, "reference") or "" for _, reference in references(resource)} - entries
+    own = {literal: literal.removeprefix(base) for literal in literals if literal.startswith(base)}
+    return rewrite_references(resource, own)
 
 
 def if_match() -> frozenset[int] | None:

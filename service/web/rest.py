@@ -33,6 +33,7 @@ from service.web.requests_in import (
     read_bytes,
     read_resource,
     seen,
+    with_own_references,
 )
 from service.web.scope_checks import check_making
 
@@ -138,7 +139,8 @@ def _as_patched(current: Stored, made: Json | Unpatched) -> Body:
         raise _unpatched(made)
     if (made.get("resourceType"), made.get("id")) != (current.type, current.id):
         raise Refusal(Kind.UNREADABLE, [_other_id(current.type, current.id)])
-    return _sound(Body(made, tuple(validate(made))))
+    body = _sound(Body(made, tuple(validate(made))))
+    return Body(with_own_references(made), body.issues)
 
 
 def _keep_as_meant(made: Json | Unpatched) -> None:

@@ -1,5 +1,6 @@
 """create, and only if there is none. https://hl7.org/fhir/R4/http.html#create"""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,12 +15,14 @@ from tests.conformance.client import (
     Referral,
     another_order,
     content,
+    entry,
     message,
     new_number,
+    of,
     outcome,
     places,
 )
-from tests.web.caller import single
+from tests.web.caller import bundle, single
 
 
 def test_a_create_answers_201_with_where_and_which_version(fhir: Client) -> None:
@@ -221,3 +224,33 @@ def test_a_task_about_nothing_by_who_never_makes_any_is_403(fhir: Client, caller
     assert {"Task.status", "Task.intent", "Task.code"} <= set(
         places(outcome(fhir.acting(GAVLE).post("Task", sent), 422))
     )
+
+
+def test_a_reference_may_say_this_servers_own_address(fhir: Client, referral: Referral) -> None:
+    here, patient = f"{fhir.base}/", referral.order["subject"]["reference"]
+    referrer, order = fhir.acting(REFERRER), referral.order_place
+    single = referrer.post("ServiceRequest", another_order(subject={"reference": here + patient}))
+    assert single.status_code == 201, single.text
+    assert content(single)["subject"]["reference"] == patient
+    answer = referrer.post("", of("transaction", entry("POST", "Communication", message(here + order))))
+    assert answer.status_code == 200, answer.text
+    told = referrer.post("Communication", message(here + order))
+    assert told.status_code == 201, told.text
+    assert {"reference": order} in content(told)["basedOn"]
+    therapist, task = fhir.acting(GAVLE), fhir.read(referral.task_place)
+    owner = {"reference": here + task["owner"]["reference"]}
+    for answer in (
+        therapist.put(referral.task_place, {**task, "owner": owner}),
+        therapist.patch(referral.task_place, [{"op": "replace", "path": "/owner", "value": owner}]),
+    ):
+        assert answer.status_code == 200, answer.text
+        assert content(answer)["owner"] == task["owner"]
+
+
+def test_an_address_of_this_server_may_be_the_full_url_of_an_entry(fhir: Client) -> None:
+    sent = json.dumps(bundle(new_number()))
+    named = {e["fullUrl"]: f"{fhir.base}/{e['resource']['resourceType']}/x" for e in json.loads(sent)["entry"]}
+    for name, address in named.items():
+        sent = sent.replace(f'"{name}"', f'"{address}{name[-4:]}"')
+    answer = fhir.acting(REFERRER).post("", sent.encode())
+    assert answer.status_code == 200, answer.text
