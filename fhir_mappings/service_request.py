@@ -137,7 +137,7 @@ def unknown_modifier_extensions(element: object, expression: str) -> list[Issue]
         error(
             IssueCode.EXTENSION,
             place,
-            "Remissen har ett tillägg som kan ändra dess mening och som vi inte känner till.",
+            "Här finns ett tillägg som kan ändra innebörden och som vi inte känner till.",
             "This modifierExtension is not known here, so its resource cannot be understood safely.",
         )
         for place in _modifier_extensions(element, expression)

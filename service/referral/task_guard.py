@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fhir_mappings.elements import child, children
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json
+from fhir_mappings.service_request import unknown_modifier_extensions
 from fhir_mappings.task import BUSINESS_STATUS, OUTPUT_TITLES, outputs_of
 from fhir_mappings.terminology import Canonical
 from service.access.rights import Actor
@@ -115,6 +116,12 @@ def _outputs(current: Json, sent: Json, canonical: Canonical) -> list[Issue]:
         *([] if plan[0] == plan[1] else [_set_by_sluss()]),
         *([] if kept == told else [_told_already()]),
         *(issue for i, output in children(sent, "output") for issue in _output(i, output, canonical)),
+        *(
+            issue
+            for i, output in children(sent, "output")
+            if output not in current.get("output", ())
+            for issue in unknown_modifier_extensions(output, f"Task.output[{i}]")
+        ),
     ]
 
 

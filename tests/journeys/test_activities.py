@@ -96,6 +96,10 @@ def test_nothing_is_added_after_the_end(service: Service) -> None:
         ({"partOf": None}, "Task.partOf"),
         ({"code": {"coding": [{"system": f"{S}/CodeSystem/ikbt-task", "code": "safety-follow-up"}]}}, "Task.code"),
         ({"code": {"text": "ringa"}}, "Task.code"),
+        (
+            {"modifierExtension": [{"url": "https://x.example/not", "valueBoolean": True}]},
+            "Task.modifierExtension[0]",
+        ),
     ],
 )
 def test_what_is_added_must_be_something_that_a_therapist_adds(

@@ -121,6 +121,10 @@ def test_what_is_answered_belongs_to_the_same_referral(service: Service) -> None
         ({"status": "preparation"}, "Communication.status"),
         ({"status": "entered-in-error"}, "Communication.status"),
         ({"partOf": None}, "Communication.basedOn"),
+        (
+            {"modifierExtension": [{"url": "https://x.example/not", "valueBoolean": True}]},
+            "Communication.modifierExtension[0]",
+        ),
     ],
 )
 def test_what_a_therapists_message_lacks_is_told(service: Service, changes: dict[str, Any], expression: str) -> None:

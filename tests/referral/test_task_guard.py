@@ -153,6 +153,19 @@ def test_every_output_of_the_contract_may_be_added(code: str) -> None:
     assert problems({O}, output=[PLAN, output(code, valueString="text")]) == []
 
 
+def test_an_output_with_an_unknown_modifier_is_refused_unless_it_was_here_before() -> None:
+    modified = {
+        "type": {"text": "eget"},
+        "valueString": "z",
+        "modifierExtension": [{"url": "https://x.example/not", "valueBoolean": True}],
+    }
+    sent = {**STORED, "output": [PLAN, modified]}
+    assert where(guard(STORED, sent, frozenset({O}), CANONICAL)) == [
+        ("extension", "Task.output[1].modifierExtension[0]")
+    ]
+    assert guard(sent, {**sent, "note": [NOTE, {"text": "ny"}]}, frozenset({O}), CANONICAL) == []
+
+
 def test_an_unknown_output_of_ours_is_refused_and_one_of_others_is_not() -> None:
     issues = problems({O}, output=[PLAN, output("finalreply", valueString="x")])
     assert where(issues) == [("code-invalid", "Task.output[1].type.coding[0].code")]

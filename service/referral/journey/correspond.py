@@ -5,6 +5,7 @@ from fhir_mappings.communication import category_of, text_of
 from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json, MessageCategory, Priority, Reference, Verdict
+from fhir_mappings.service_request import unknown_modifier_extensions
 from fhir_mappings.terminology import HSA_SYSTEMS, NATIONAL_MESSAGE_CODES, Systems
 from service.access.caller import Caller
 from service.access.rights import Actor, actors
@@ -114,6 +115,7 @@ def _checked(
             )
         )
     issues += [*_posing(case, sent, may), *_answered(case, sent, category)]
+    issues += unknown_modifier_extensions(sent, "Communication")
     if issues or category is None:
         raise Refusal(Kind.INVALID, issues)
     return category

@@ -7,6 +7,7 @@ from fhir_mappings import task as tasks
 from fhir_mappings.elements import children, text
 from fhir_mappings.issues import Issue, IssueCode, error
 from fhir_mappings.records import Json, MessageCategory, Priority, Reference, TaskKind, TaskRecord
+from fhir_mappings.service_request import unknown_modifier_extensions
 from service.access.caller import Caller, Role
 from service.access.rights import Actor, actors
 from service.packs.texts import task_text
@@ -59,7 +60,7 @@ def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[I
         TaskKind.TAKE_OVER: ("Task.partOf", tasks.part_of(sent)),
         TaskKind.REFERRAL: ("Task.focus", focus),
     }
-    issues: list[Issue] = []
+    issues = unknown_modifier_extensions(sent, "Task")
     if kind not in expressions:
         issues.append(
             error(
