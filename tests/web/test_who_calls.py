@@ -218,6 +218,18 @@ def test_what_describes_needs_no_scope(sluss: Sluss) -> None:
         assert narrow.get(path).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "search"), [("AuditEvent", "action=C"), ("AuditEvent/1", "action=C"), ("Subscription", "status=active")]
+)
+def test_a_search_that_would_narrow_nothing_is_no_right(sluss: Sluss, path: str, search: str) -> None:
+    """Neither the record nor Subscriptions are narrowed by a scope's search."""
+    type_ = path.partition("/")[0]
+    narrow = acting_with_token(sluss, "administrator", scope=f"system/{type_}.rs?{search}")
+    assert narrow.get(f"/fhir/{path}").status_code == 403
+    whole = acting_with_token(sluss, "administrator", scope=f"system/{type_}.rs?{search} system/{type_}.rs")
+    assert whole.get(f"/fhir/{path}").status_code in (200, 404)
+
+
 @pytest.mark.parametrize("scope", ["ServiceRequest.rus?status=completed", "ServiceRequest.us?status=completed"])
 def test_a_search_that_narrows_what_may_be_changed_is_no_right_to_make(sluss: Sluss, scope: str) -> None:
     """A conditional update that finds nothing makes something, which no search of a scope could narrow."""
