@@ -138,7 +138,7 @@ def described(canonical: Canonical) -> Json:
         "type": "Subscription",
         "supportedProfile": [f"{GUIDE}/StructureDefinition/backport-subscription"],
         "interaction": [{"code": code} for code in ("create", "delete", "read", "search-type", "update")],
-        "versioning": "versioned-update",
+        "versioning": "versioned",
         "readHistory": False,
         "updateCreate": False,
         "conditionalCreate": False,

@@ -335,6 +335,8 @@ def test_the_capability_statement_lists_the_topics_where_somebody_may_be_told(he
     assert all(made(here, topic.rpartition("/")[2])["criteria"] == topic for topic in topics)
     assert {operation["name"] for operation in one["operation"]} == {"status", "events"}
     assert one["supportedProfile"] == [f"{GUIDE}/backport-subscription"]
+    # "versioned-update" would say that an update must have If-Match: https://hl7.org/fhir/R4/valueset-versioning-policy.html
+    assert one["versioning"] == "versioned"
 
 
 @pytest.mark.parametrize(("method", "type_"), [("PATCH", "application/json-patch+json"), ("POST", FHIR)])
