@@ -75,6 +75,7 @@ class _Reader:
         self._strict = strict
         self._own_base = own_base.rstrip("/") + "/" if own_base else None
         self._page_token = ""
+        self._only_counts = False
 
     def read(self, name: str, value: str) -> None:
         head, chain, tail = name.partition(".")
@@ -115,6 +116,8 @@ class _Reader:
         if self.query.summary == "text" and self.query.includes:
             # https://hl7.org/fhir/R4/search.html#summary
             self._refuse(IssueCode.NOT_SUPPORTED, "'_summary=text' cannot be asked for together with an include.")
+        if self._only_counts:
+            self.query = replace(self.query, count=0)
         return self.issues or self.query
 
     def _used(self, name: str, value: str) -> None:
@@ -257,7 +260,7 @@ class _Reader:
         if text not in _SUMMARIES:
             self._refuse(IssueCode.VALUE, f"'_summary' takes {', '.join(_SUMMARIES)}.")
         elif text == "count":
-            self._count("0")
+            self._only_counts = True
         else:
             self.query = replace(self.query, summary=text)
 

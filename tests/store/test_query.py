@@ -106,6 +106,12 @@ def test_a_count_is_a_ceiling_that_has_a_ceiling() -> None:
     assert query("Task", ("_count", "999999")).count == MAX_COUNT
 
 
+@pytest.mark.parametrize("asked", [("_summary", "_count"), ("_count", "_summary")])
+def test_a_summary_that_counts_shows_nothing_wherever_it_stands(asked: tuple[str, str]) -> None:
+    values = {"_summary": "count", "_count": "2"}
+    assert query("Task", *((name, values[name]) for name in asked)).count == 0
+
+
 def test_a_plus_that_became_a_space_is_still_an_offset() -> None:
     assert parse_moment("2026-11-23T10:00:00 01:00") == parse_moment("2026-11-23T10:00:00+01:00")
 
