@@ -18,7 +18,7 @@ install: .venv/.installed ## set up .venv
 demo: install ## the whole main job on sample referrals; ONCE=1 ends by itself
 	$(BIN)/sluss demo $(if $(ONCE),--once)
 
-test: install ## all tests; those with a HAPI FHIR server and with foreign clients need Java 17, Maven and Node 20
+test: install ## all tests; those with a HAPI FHIR server and with foreign clients need Java 17, Maven and Node 20, that of the proxy nginx
 	$(BIN)/python -m pytest -n $${SLUSS_TEST_PROCESSES:-2} -m "not hapi and not clients and not faults"
 	$(BIN)/python -m pytest -m clients
 	$(BIN)/python -m pytest -m "hapi and not faults"
