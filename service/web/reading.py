@@ -83,4 +83,9 @@ def _is_known(stored: Stored) -> bool:
         versions = versions_in(etags)
         return versions is None or stored.version in versions
     since = request.if_modified_since
-    return since is not None and stored.last_updated.replace(microsecond=0) <= since
+    changed = stored.last_updated.replace(microsecond=0)
+    if since is None or changed > since:
+        return False
+    # A date does not tell two versions of the same second apart (RFC 9110 section 8.8.2.2).
+    before = seen("r").version(stored.type, stored.id, stored.version - 1)
+    return before is None or before.last_updated.replace(microsecond=0) < changed

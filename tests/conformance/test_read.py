@@ -89,6 +89,16 @@ def test_what_has_not_changed_since_is_304_and_what_has_is_given(fhir: Client, r
         assert fhir.get(referral.task_place, {"If-Modified-Since": since}).status_code == status, since
 
 
+def test_a_change_within_the_second_of_the_one_before_is_given(fhir: Client, referral: Referral) -> None:
+    for _ in range(5):  # several are within one second, wherever that begins
+        seen = fhir.get(referral.task_place)
+        changed = {**content(seen), "note": [*content(seen).get("note", []), {"text": "Ringt."}]}
+        assert fhir.acting(GAVLE).put(referral.task_place, changed).status_code == 200
+        again = fhir.get(referral.task_place, {"If-Modified-Since": seen.headers["Last-Modified"]})
+        assert again.status_code == 200
+        assert content(again) != content(seen)
+
+
 def test_the_version_goes_before_the_date(fhir: Client, referral: Referral) -> None:
     headers = {"If-None-Match": 'W/"9"', "If-Modified-Since": FUTURE}
     assert fhir.get(referral.task_place, headers).status_code == 200
