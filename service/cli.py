@@ -98,13 +98,16 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
         if settings.auth == "smart" and not store.clients.listed():
             click.echo(f"Nobody is registered yet, so everybody is refused. {FIRST_CLIENT}", err=True)
     store.close()
-    worker = subprocess.Popen([sys.executable, "-m", "service.cli", "worker"]) if with_worker else None
+    server, beside = web_server("wsgi:app", host, port, workers, threads), list[subprocess.Popen[bytes]]()
+    if with_worker:
+        # not before the server hears when it is asked to end: the worker would be left
+        server.on_startup(lambda: beside.append(subprocess.Popen([sys.executable, "-m", "service.cli", "worker"])))
     try:
-        web_server("wsgi:app", host, port, workers, threads).serve()
+        server.serve()
     finally:
-        if worker is not None:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(60)
+        for process in beside:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
 
 def web_server(target: str, host: str, port: int, workers: int, threads: int) -> Any:

@@ -113,6 +113,16 @@ def test_a_web_process_that_is_still_starting_ends_at_once(tmp_path: Path) -> No
         assert process.returncode == 0
 
 
+def test_the_worker_of_a_service_that_is_still_starting_ends_with_it(tmp_path: Path) -> None:
+    command = ("serve", "--with-worker", "--port", str(free_port()))
+    with started(tmp_path / "log", *command, SLUSS_DATABASE_URL=url_at(free_port())) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: children.read_text() != "")
+        seconds_to_stop(process, 60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+
+
 def test_a_body_that_does_not_come_holds_up_the_end_for_so_long_and_no_longer(server_url: str, tmp_path: Path) -> None:
     url = new_database(server_url, f"stopping_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
     Store(url).migrate()
