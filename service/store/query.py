@@ -173,7 +173,8 @@ class _Reader:
                 return query_values.token(parameter.name, text)
             case Kind.REFERENCE:
                 return query_values.reference(parameter, target, unescape(text), self._own_base)
-        return unescape(text)
+        # every text begins with an empty one
+        return unescape(text) or Unreadable(f"'{parameter.name}' has an empty value among its values.")
 
     @staticmethod
     def _leads_nowhere(parameter: SearchParameter, tail: str) -> bool:
