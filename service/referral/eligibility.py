@@ -22,16 +22,20 @@ def assess(
     extra_findings: Sequence[Finding] = (),
     *,
     possible_duplicate: bool = False,
+    open_elsewhere: bool = False,
 ) -> Assessment:
     """The verdict on a referral by the pack's rules, with its findings gravest first, then in the pack's order.
 
     `today` is the day of assessment in Sweden. `open_referral` says whether the patient already has one and whose,
+    `open_elsewhere` that another unit has one too: neither takes the other's place, as the unit would miss its own;
     `possible_duplicate` that a letter or call without its own number looks like one already here; `extra_findings`
     are those of the route (`choose_route`), which count as the others do.
     """
-    variables = facts(referral, pack, today, open_referral, possible_duplicate=possible_duplicate)
-    own = found_by(pack, Stage.ASSESSMENT, referral.programme, variables)
-    return judgement([*own, *extra_findings], pack)
+    found: dict[Finding, None] = {}
+    for whose in dict.fromkeys((open_referral, "other") if open_elsewhere else (open_referral,)):
+        variables = facts(referral, pack, today, whose, possible_duplicate=possible_duplicate)
+        found |= dict.fromkeys(found_by(pack, Stage.ASSESSMENT, referral.programme, variables))
+    return judgement([*found, *extra_findings], pack)
 
 
 def judgement(findings: Sequence[Finding], pack: Pack) -> Assessment:

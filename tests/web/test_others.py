@@ -185,8 +185,8 @@ def test_nobody_learns_by_identifier_or_chain_that_another_has_a_patient(
     ]
     assert answers[0] == answers[1]
     if not (caller.name == "platform" and "Patient?" not in query):
-        (own,) = content(caller.ask(sluss, "GET", f"/fhir/{query.format(value(mine))}&_count=1", None, {}))["entry"][:1]
-        assert own
+        own = content(caller.ask(sluss, "GET", f"/fhir/{query.format(value(mine))}&_total=accurate", None, {}))
+        assert own["total"] > 0
 
 
 def test_what_is_shared_brings_nobody_elses_along(house_of_two: tuple[Sluss, Side, Side]) -> None:
@@ -288,6 +288,26 @@ def test_no_guess_at_what_is_for_the_team_only_is_answered(sluss: Sluss, homewor
     assert with_another == without
     assert "open-referral" in str(withheld["input"])
     assert [status for status, _ in without][:2] == [422, 422]
+
+
+def test_a_unit_is_told_of_its_own_open_referral_whether_or_not_another_has_one_too(sluss: Sluss) -> None:
+    first = referrals.referral("R-1", unit="SE2321000198-EX07")
+    assert sluss.acting("referrer SE2321000198-EX07").post("/fhir", first).status_code == 200
+    referrer, told_to = sluss.acting("referrer SE2321000198-EX01"), []
+    for person in (referrals.ADULT, referrals.SECOND_ADULT):
+        for number in ("R-2", "R-3"):
+            sent = referrals.referral(f"{number}-{person}", unit="SE2321000198-EX01", identity=person)
+            answer = referrer.call("POST", "/fhir", sent, {"Prefer": "return=OperationOutcome"})
+            assert answer.status_code == 200, answer.text
+        (order,) = referrer.search(f"ServiceRequest?identifier=R-3-{person}")
+        about = f"ServiceRequest/{order['id']}"
+        shown = [referrer.get(f"/fhir/{path}={about}") for path in ("Task?focus", "Communication?based-on")]
+        told_to.append([told(one, {person: "P"})[2] for one in (answer, *shown)])
+        (task,) = sluss.search(f"Task?focus={about}&code=fulfill")
+        assert ("från en annan enhet" in str(task["input"])) is (person == referrals.ADULT)
+        assert "från er enhet" in str(task["input"])
+    assert told_to[0] == told_to[1]
+    assert all("från er enhet" in one for one in told_to[0])
 
 
 def test_a_referrer_changes_the_task_that_it_was_shown_in_part(sluss: Sluss) -> None:

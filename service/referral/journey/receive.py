@@ -9,7 +9,6 @@ from fhir_mappings.records import Assessment, Finding, HsaId, Json, Reference, R
 from service.access.caller import Caller
 from service.access.rights import may_refer
 from service.access.seeing import lacks_reason
-from service.packs.vocabulary import OpenReferral
 from service.referral.absences import as_absences
 from service.referral.case import Case
 from service.referral.conditions import the_one_match
@@ -124,24 +123,17 @@ def judge(
         if around.others_open
         else []
     )
+    units = {row.organisation for row in others}
     assessment = assess(
         referral,
         house.pack,
         today,
-        open_referral=whose(others, case.row.organisation),
+        open_referral="own" if case.row.organisation in units else "other" if units else None,
+        open_elsewhere=not units <= {case.row.organisation},
         extra_findings=route.findings,
         possible_duplicate=possible_duplicate,
     )
     return assessment, route
-
-
-def whose(others: list[ReferralRow], organisation: str) -> OpenReferral | None:
-    """Whose open referral the patient has besides this one; another's goes before one's own, as only the team may
-    know of it.
-    """
-    if not others:
-        return None
-    return "own" if all(row.organisation == organisation for row in others) else "other"
 
 
 def keep(case: Case, submission: Submission, parties: Parties) -> dict[str, Reference]:
