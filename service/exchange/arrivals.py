@@ -34,7 +34,7 @@ _HELD_BACK = timedelta(minutes=10)
 _ENDED = ("revoked", "entered-in-error", "completed")
 _MENDED = "Remissen är rättad och mottagen."
 _TAKEN_BACK = "Remissen är återkallad på den externa servern."
-OTHERS = ("Patient", *EVIDENCE)
+OTHERS = ("Patient", "Practitioner", *EVIDENCE)
 """What belongs to one referral or one unit: never shared with another's, whatever stands for it already."""
 
 

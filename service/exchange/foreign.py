@@ -70,8 +70,8 @@ class Foreign:
         row: ReferralRow | None,
         leave: Collection[str] = (),
     ) -> Known:
-        """What these stand for, seen from a referral: of one Patient there its own unit's, of the rest its own. Types
-        in `leave` stand for nothing.
+        """What these stand for, seen from a referral: of one Patient or Practitioner there its own unit's, of the rest
+        its own. Types in `leave` stand for nothing.
         """
         wanted = [reference for reference in references if reference.partition("/")[0] not in leave]
         standings = Standings(self.state, [key_of(reference) for reference in wanted])
@@ -81,7 +81,11 @@ class Foreign:
             found = standings.all(key_of(reference))
             if not found:
                 continue
-            own = [s for s in found if s.copy.reference == own_patient or (row and s.referral_id == row.id)]
+            own = [
+                s
+                for s in found
+                if s.copy.reference == own_patient or (row and (s.referral_id == row.id or s.unit == row.organisation))
+            ]
             ours[reference] = (own or found)[0].copy.reference
         return Known(canonical, self.base, ours)
 

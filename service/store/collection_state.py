@@ -4,7 +4,7 @@ Times of the external server (watermarks) are its own; times of ours only say wh
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, LiteralString
@@ -54,6 +54,8 @@ class Standing:
 
     copy: Copy
     referral_id: str | None
+    unit: str | None = None
+    """HSA-id of the unit that has described a person."""
 
     @property
     def is_theirs(self) -> bool:
@@ -125,9 +127,11 @@ class CollectionState:
         self._run(statements.FREE, referral=referral_id)
 
     def standing_for(self, keys: Collection[Key]) -> list[tuple[Key, Standing]]:
-        """Which resources of ours these stand for; a Patient may stand for several, one for each unit."""
+        """Which resources of ours these stand for; a Patient or a Practitioner may stand for several, one for
+        each unit.
+        """
         rows = self._rows(statements.STANDING_FOR, types=[k[0] for k in keys], ids=[k[1] for k in keys])
-        return [((row[0].partition("/")[0], row[1]), _standing(row)) for row in rows]
+        return [((row[0].partition("/")[0], row[1]), replace(_standing(row), unit=row[5])) for row in rows]
 
     def copies_after(self, reference: str, limit: int) -> list[Standing]:
         """Everything of referrals that stands over there, page by page in the order of our references."""

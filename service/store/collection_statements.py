@@ -36,9 +36,11 @@ UPDATE collected SET outcome = 'waiting', attempts = 0 WHERE outcome = 'stuck' A
 
 STANDING_FOR: LiteralString = """
 SELECT m.local_type || '/' || m.local_id, m.remote_id, m.remote_version, coalesce(m.acknowledged_version, 0),
-       m.referral_id
+       m.referral_id, split_part(n.key, '@', -1)
   FROM unnest(%(types)s::text[], %(ids)s::text[]) AS wanted (type, id)
   JOIN remote m ON m.local_type = wanted.type AND m.remote_id = wanted.id
+  LEFT JOIN natural_key n ON n.kind = 'Practitioner' AND m.local_type = n.kind
+   AND n.reference = m.local_type || '/' || m.local_id
 """
 
 COPIES_AFTER: LiteralString = """

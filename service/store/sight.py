@@ -25,7 +25,8 @@ class Sight:
     replies_only: bool = False
     """Of these referrals only the replies, and the ServiceRequests, Tasks and Patients that the replies refer to."""
     within: str | None = None
-    """Only the referrals of this unit, whatever else could be seen."""
+    """Only the referrals of this unit, whatever else could be seen, and of what is shared nothing that another unit has
+    described."""
     allowed: Mapping[str, tuple[SearchQuery, ...]] | None = None
     """By type, the searches of which a resource must match one (none: it need not match any). A type that is not here
     is not seen at all. None: no type is narrowed."""

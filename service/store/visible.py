@@ -67,7 +67,7 @@ def _all(conditions: Sequence[str]) -> str:
 
 def _by_role(sight: Sight, type_: str, of: str, parameters: Parameters) -> list[str]:
     if type_ in sight.shared:
-        return []
+        return [] if sight.within is None else [_not_anothers(of, sight.within, parameters)]
     if sight.replies_only and type_ not in _WITH_REPLIES:
         return ["false"]
     conditions = []
@@ -87,6 +87,12 @@ def _by_role(sight: Sight, type_: str, of: str, parameters: Parameters) -> list[
             f" AND f.value = {told} || {of}.id)"
         )
     return conditions
+
+
+def _not_anothers(of: str, unit: str, parameters: Parameters) -> str:
+    """What no other unit has described: a key `…@unit` says who has, see `service.referral.parties`."""
+    described = f"strpos(n.key, '@') > 0 AND split_part(n.key, '@', -1) <> {parameters.add(unit)}"
+    return f"NOT EXISTS (SELECT FROM natural_key n WHERE n.reference = {of}.type || '/' || {of}.id AND {described})"
 
 
 def _rights(sight: Sight, parameters: Parameters) -> list[str]:

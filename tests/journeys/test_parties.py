@@ -1,8 +1,11 @@
 """Who a referral is about and who sent it, as stored resources (contract 3)."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from fhir_mappings.records import Json
+from tests.bench.referrals import identities
 from tests.journeys.conftest import Service
 from tests.journeys.referrals import (
     ADULT,
@@ -152,6 +155,135 @@ def test_roles_are_matched_by_hsa_id(service: Service) -> None:
         requesters.append(task_of(service, refer(service, sent))["requester"])
     assert requesters[0] == requesters[1]
     assert len(service.administrator.search("PractitionerRole", identifier=f"{HSA}|SE2321000198-EXR1")) == 1
+
+
+ROLE_ID = "SE2321000198-EXR1"
+PERSON = "urn:uuid:10000000-0000-4000-8000-000000000021"
+
+
+def signed(number: str = "R-1", unit: str = UNIT, phone: str = "026-100 00 01", by: str = ROLE_ID) -> Json:
+    """A referral from a role and a person that have HSA-ids, whose telephone is `phone`."""
+    sent = referral(number, unit=unit)
+    telecom = [{"system": "phone", "value": phone}]
+    role_ = sent["entry"][2]["resource"]
+    role_ |= {"identifier": [{"system": HSA, "value": by}], "telecom": telecom, "practitioner": {"reference": PERSON}}
+    person = {"resourceType": "Practitioner", "identifier": [{"system": HSA, "value": f"{by}P"}], "telecom": telecom}
+    request = {"method": "POST", "url": "Practitioner"}
+    sent["entry"].append({"fullUrl": PERSON, "resource": person, "request": request})
+    return sent
+
+
+def phones_of(service: Service, received: str) -> tuple[str, str]:
+    """The telephones of the requester's role and person, as Task.requester leads to them."""
+    role_ = service.administrator.read(task_of(service, received)["requester"]["reference"])
+    person = service.administrator.read(role_["practitioner"]["reference"])
+    return role_["telecom"][0]["value"], person["telecom"][0]["value"]
+
+
+def test_what_another_unit_sent_with_the_same_hsa_ids_is_never_used(service: Service) -> None:
+    refer(service, signed(unit=OTHER_UNIT, phone="FEL"), OTHER_UNIT)
+    received = refer(service, signed())
+    assert phones_of(service, received) == ("026-100 00 01", "026-100 00 01")
+    refer(service, signed("R-2", unit=OTHER_UNIT, phone="FEL IGEN"), OTHER_UNIT)
+    assert phones_of(service, received) == ("026-100 00 01", "026-100 00 01")
+
+
+def test_a_unit_describes_its_role_and_person_anew(service: Service) -> None:
+    received = refer(service, signed())
+    again = refer(service, signed("R-2", phone="026-100 00 02"))
+    assert task_of(service, again)["requester"] == task_of(service, received)["requester"]
+    assert phones_of(service, received) == ("026-100 00 02", "026-100 00 02")
+    refer(service, signed("R-3", phone="026-100 00 02"))
+    role_ = service.administrator.read(task_of(service, received)["requester"]["reference"])
+    assert role_["meta"]["versionId"] == "2", "the same again is no new version"
+
+
+def test_a_role_that_is_described_twice_in_a_bundle_is_as_it_stands_first(service: Service) -> None:
+    received = refer(service, signed())
+    sent = signed("R-2", phone="026-100 00 02")
+    second = {**sent["entry"][2]["resource"], "telecom": [{"system": "phone", "value": "026-100 00 03"}]}
+    sent["entry"].append({"resource": second, "request": {"method": "POST", "url": "PractitionerRole"}})
+    refer(service, sent)
+    assert phones_of(service, received)[0] == "026-100 00 02"
+
+
+def test_referrals_at_once_that_describe_a_role_differently_are_all_received(service: Service) -> None:
+    refer(service, signed())
+    sent = [signed(f"R-1{n}", phone=f"026-100 00 1{n}") for n in range(6)]
+    for bundle, identity in zip(sent, identities(), strict=False):
+        bundle["entry"][0]["resource"]["identifier"][0]["value"] = identity
+    with ThreadPoolExecutor(6) as pool:
+        received = list(pool.map(lambda bundle: refer(service, bundle), sent))
+    assert phones_of(service, received[0])[0] in {f"026-100 00 1{n}" for n in range(6)}
+
+
+def test_if_none_exist_finds_what_the_unit_itself_has_described(service: Service) -> None:
+    refer(service, signed(unit=OTHER_UNIT, phone="FEL"), OTHER_UNIT)
+    condition = f"identifier={HSA}|{ROLE_ID}"
+    statuses = []
+    for number in ("R-1", "R-2"):
+        sent = signed(number)
+        sent["entry"][2]["request"]["ifNoneExist"] = condition
+        answer = service.referrer().post("/fhir", sent)
+        assert answer.status_code == 200, answer.text
+        statuses.append(answer.json()["entry"][2]["response"]["status"])
+    assert statuses == ["201 Created", "200 OK"]
+
+
+def test_a_role_without_an_hsa_id_is_its_units_too(service: Service) -> None:
+    """Another unit says of a role of its own that it is at this unit: no condition of this unit's finds it."""
+    (here,) = service.administrator.search("Organization", identifier=f"{HSA}|{UNIT}")
+    at_this_unit = f"Organization/{here['id']}"
+    sent = referral(unit=OTHER_UNIT)
+    false = role({"reference": at_this_unit}, telecom=[{"system": "phone", "value": "FEL"}])
+    sent["entry"].append({"resource": false, "request": {"method": "POST", "url": "PractitionerRole"}})
+    refer(service, sent, OTHER_UNIT)
+    mine = referral()
+    mine["entry"][2]["request"]["ifNoneExist"] = f"organization={at_this_unit}"
+    answer = service.referrer().post("/fhir", mine)
+    assert answer.json()["entry"][2]["response"]["status"] == "201 Created", answer.text
+
+
+def test_a_requester_that_is_another_units_role_becomes_the_units_own(service: Service) -> None:
+    (here,) = service.administrator.search("Organization", identifier=f"{HSA}|{UNIT}")
+    sent = signed(unit=OTHER_UNIT, phone="FEL")
+    sent["entry"].append(
+        {
+            "resource": role(
+                {"reference": f"Organization/{here['id']}"},
+                identifier=[{"system": HSA, "value": f"{ROLE_ID}X"}],
+                telecom=[{"system": "phone", "value": "FEL"}],
+            ),
+            "request": {"method": "POST", "url": "PractitionerRole"},
+        }
+    )
+    refer(service, sent, OTHER_UNIT)
+    (false,) = service.administrator.search("PractitionerRole", identifier=f"{HSA}|{ROLE_ID}X")
+    requester = {"reference": f"PractitionerRole/{false['id']}"}
+    received = refer_alone(service, alone("R-2", requester=requester))
+    used = service.administrator.read(task_of(service, received)["requester"]["reference"])
+    assert used["id"] != false["id"]
+    assert "telecom" not in used
+    assert used["identifier"][0]["value"] == f"{ROLE_ID}X"
+    again = refer_alone(service, alone("R-3", requester=requester))
+    assert task_of(service, again)["requester"] == task_of(service, received)["requester"]
+
+
+def test_a_unit_that_another_describes_is_itself_when_it_sends(service: Service) -> None:
+    sent = referral()
+    false = organisation(STRANGER, name="Ett påhittat namn")
+    sent["entry"].append({"resource": false, "request": {"method": "POST", "url": "Organization"}})
+    refer(service, sent)
+    received = refer(service, referral(unit=STRANGER), STRANGER)
+    recipient = messages(service, received)[0]["recipient"][0]["reference"]
+    assert service.administrator.read(recipient)["name"] == "Exempelmottagningen"
+    again = refer_alone(service, alone("R-2", unit=STRANGER), STRANGER)
+    assert messages(service, again)[0]["recipient"][0]["reference"] == recipient
+    sent["entry"][-1]["resource"]["name"] = "Ett annat påhittat namn"
+    sent["entry"][-2]["resource"]["identifier"][0]["value"] = "R-9"
+    refer(service, sent)
+    assert service.administrator.read(recipient)["name"] == "Exempelmottagningen"
+    assert len(service.administrator.search("Organization", identifier=f"{HSA}|{STRANGER}")) == 2
 
 
 @pytest.mark.parametrize("way", ["bundle", "contained"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fhir_mappings.elements import child, text
 from fhir_mappings.records import Json, Reference, Referral
+from service.access.seeing import DIRECTORY
 from service.referral.case import Case
 from service.referral.intake import Lookup, Part, Submission, Unreadable, read_parts
 from service.referral.journey.ratings import is_computed
@@ -13,6 +14,7 @@ from service.referral.lookup import EVIDENCE, SHARED
 from service.referral.refusal import Kind, Refusal
 from service.store.query import parse_query
 from service.store.records import Stored
+from service.store.sight import Sight
 
 
 def reread(case: Case, order: Part, beside: list[Part]) -> Submission | Unreadable:
@@ -62,9 +64,12 @@ def _role_that_joins(case: Case, order: Part, beside: list[Part]) -> list[Part]:
 
 
 def _role_of(case: Case, person: str) -> Stored | None:
-    """A role without an HSA-id is none that a Task names; it is found by the person and the organisation."""
+    """A role without an HSA-id is none that a Task names; it is found by the person and the organisation, among what
+    the organisation has described.
+    """
     asked = parse_query("PractitionerRole", [("practitioner", person), ("organization", case.organisation)])
-    found = () if isinstance(asked, list) else case.change.search(asked).matches
+    own = case.change.seen_by(Sight(DIRECTORY, within=case.row.organisation))
+    found = () if isinstance(asked, list) else own.search(asked).matches
     return found[0] if found else None
 
 
