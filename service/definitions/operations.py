@@ -11,6 +11,9 @@ SDC_EXTRACT = "http://hl7.org/fhir/uv/sdc/OperationDefinition/QuestionnaireRespo
 OPERATIONS = {"ServiceRequest": ("assess",), "QuestionnaireResponse": ("extract",)}
 """The operations of each type, all of them at the type itself; `id` of the OperationDefinition and its code are one."""
 
+OF_ONE = {"QuestionnaireResponse": ("extract",)}
+"""Those of each type that are also at each resource of it."""
+
 
 def operation_definitions(canonical: Canonical) -> Iterator[Json]:
     """Every operation."""
@@ -63,12 +66,19 @@ def operation_definitions(canonical: Canonical) -> Iterator[Json]:
             "Skapa Observationer av ett formulärsvar",
             "A completed response to MADRS-S or to the referral form as Observations, in a transaction Bundle. Nothing"
             " is stored. The QuestionnaireResponse may also be the body itself; the Bundle is the answer itself where"
-            " there is nothing to say of it.",
+            " there is nothing to say of it. At a stored one's own address nothing need be sent.",
         ),
+        "instance": True,
         "base": SDC_EXTRACT,
         "resource": ["QuestionnaireResponse"],
         "parameter": [
-            _parameter("questionnaire-response", "in", "1..1", "QuestionnaireResponse", "The completed response."),
+            _parameter(
+                "questionnaire-response",
+                "in",
+                "0..1",
+                "QuestionnaireResponse",
+                "The completed response: required at the type, not allowed at a stored one's own address.",
+            ),
             _parameter("return", "out", "0..1", "Bundle", "The Observations; absent where nothing was answered."),
             _parameter("issues", "out", "0..1", "OperationOutcome", "Why there is nothing to extract."),
         ],

@@ -6,7 +6,7 @@ from flask import request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from fhir_mappings.issues import IssueCode, error
-from service.definitions.operations import OPERATIONS
+from service.definitions.operations import OF_ONE, OPERATIONS
 from service.referral.refusal import Kind, Refusal
 from service.web.rest import CREATABLE, TYPES, UPDATABLE
 
@@ -50,8 +50,9 @@ def _of_resources(type_: str, below: list[str]) -> list[str]:
             return [*_READ, *(["POST"] if type_ in CREATABLE else []), *changes]
         case ["_search"]:
             return ["POST"]
-        case [name] if name.startswith("$"):
-            return ["POST"] if name[1:] in OPERATIONS.get(type_, ()) else []
+        case [name] | [_, name] if name.startswith("$"):
+            known, methods = (OPERATIONS, ["POST"]) if len(below) == 1 else (OF_ONE, [*_READ, "POST"])
+            return methods if name[1:] in known.get(type_, ()) else []
         case ["_history"] | [_, "_history"] | [_, "_history", _]:
             return _READ
         case [id_] if not id_.startswith("_"):

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/uv/sdc/OperationDefinition-QuestionnaireResponse-extract.html
 """
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from fhir_mappings.elements import children, text
 from fhir_mappings.extraction import to_fhir_observations
@@ -12,9 +12,9 @@ from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from service.packs.forms import bound_to
-from service.referral.refusal import Kind, Refusal
+from service.referral.refusal import Kind, Refusal, not_found
 from service.web import replies
-from service.web.requests_in import house, read_resource
+from service.web.requests_in import house, read_resource, seen
 
 blueprint = Blueprint("extraction", __name__, url_prefix="/fhir")
 
@@ -24,8 +24,24 @@ def extract() -> Response:
     """A QuestionnaireResponse, or Parameters with `questionnaire-response`, in; a transaction Bundle out, or Parameters
     with `return` and `issues` where there is something to say.
     """
+    return _extracted(_response())
+
+
+@blueprint.route("/QuestionnaireResponse/<id_>/$extract", methods=["GET", "POST"])
+def extract_of(id_: str) -> Response:
+    """The same of one that is stored, for whoever may read it."""
+    if request.method == "POST" and request.content_length:
+        _check_nothing_named()
+    stored = seen("r").get("QuestionnaireResponse", id_)
+    if stored is None:
+        raise not_found("QuestionnaireResponse", id_)
+    answer = _extracted(stored.content)
+    answer.shown = (stored,)
+    return answer
+
+
+def _extracted(response: Json) -> replies.Answer:
     home = house()
-    response = _response()
     observations, issues = to_fhir_observations(response, _form_of(response), home.canonical)
     if any(map(is_error, issues)):
         raise Refusal(Kind.INVALID, issues)
@@ -52,6 +68,22 @@ def extract() -> Response:
     outcome = {"name": "issues", "resource": to_operation_outcome(issues, home.canonical.rule)}
     given = [{"name": "return", "resource": bundle}] if entries else []
     return replies.fhir(dump({"resourceType": "Parameters", "parameter": [*given, outcome]}))
+
+
+def _check_nothing_named() -> None:
+    """Raises Refusal for a body that R4 has something against, or that brings another response."""
+    body = read_resource("Parameters")
+    errors = [issue for issue in body.issues if is_error(issue)]
+    if any(parameter.get("name") == "questionnaire-response" for _, parameter in children(body.resource, "parameter")):
+        another = error(
+            IssueCode.INVALID,
+            "Parameters.parameter",
+            "Formulärsvaret är det som står i adressen; skicka inget annat.",
+            "the response is the one at this address; send another one to the type's $extract",
+        )
+        errors.append(another)
+    if errors:
+        raise Refusal(Kind.UNREADABLE, errors)
 
 
 def _response() -> Json:

@@ -116,7 +116,8 @@ def _event(acting: Acting, response: Response) -> AuditEvent:
         about = (act.target.rstrip("/"),) if act.target.count("/") == 2 else ()
         return AuditEvent(act, outcome, status, about, acting.patients)
     shown = replies.shown_in(response)
-    about = tuple(_version(stored) for stored in shown) if act.interaction in _OF_ONE else ()
+    of_one = act.interaction in _OF_ONE or (act.interaction == "operation" and act.target)
+    about = tuple(_version(stored) for stored in shown) if of_one else ()
     if not about and act.interaction == "history-instance":
         about = (act.target.rstrip("/"),)
     return AuditEvent(
@@ -176,10 +177,10 @@ def interaction_of(method: str, path: str) -> tuple[str, str]:
     below = [part for part in path.split("/") if part][1:]
     if path.startswith("/intake/"):
         return "create", "ServiceRequest/"
-    if not path.startswith("/fhir") or any(part.startswith("$") for part in below):
-        return "operation", ""
     type_, id_ = (f"{part}/" if part and part[0] not in "_$" else "" for part in (*below, "", "")[:2])
     about = type_ + id_ if type_ else ""
+    if not path.startswith("/fhir") or any(part.startswith("$") for part in below):
+        return "operation", about if id_ and path.startswith("/fhir") else ""
     if method in ("GET", "HEAD"):
         return _READS.get(tuple(part if part == "_history" else "*" for part in below), "read"), about
     if method == "POST":

@@ -120,7 +120,8 @@ def check_media() -> None:
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType  # never unpacked: a few bytes can be a gigabyte
     searches = request.path.rstrip("/").endswith("/_search")
-    nothing_sent = request.content_length == 0 or (searches and not request.content_type)
+    bodiless = not request.content_length and "Transfer-Encoding" not in request.headers
+    nothing_sent = bodiless or (searches and not request.content_type)
     if request.method in WRITING and not nothing_sent:
         allowed = FORM if searches else PATCHES if request.method == "PATCH" else FHIR_JSON
         charset = request.mimetype_params.get("charset", "utf-8").lower()

@@ -226,6 +226,20 @@ def test_a_dry_run_is_recorded_with_the_patient_who_is_not_stored(sluss: Sluss, 
     assert list(event.patients) == ["personnummer|199002222397"]
 
 
+def test_an_extraction_of_what_is_stored_is_recorded_as_about_it(
+    sluss: Sluss, referral: Json, store: Store, events: Events
+) -> None:
+    (stored, *_) = sluss.search("QuestionnaireResponse")
+    events()
+    reference = f"QuestionnaireResponse/{stored['id']}"
+    for caller, outcome in ((GAVLE, 0), ("therapist norra-halsingland", 4)):
+        sluss.acting(caller).get(f"/fhir/{reference}/$extract")
+        event = the_one(events)
+        assert told(event) == ("operation", "E", outcome)
+        assert (list(event.about), event.tried) == ([reference], f"GET /fhir/{reference}/$extract")
+        assert list(event.patients) == ([patient_of(store)] if outcome == 0 else [])
+
+
 def test_each_entry_of_a_batch_is_an_event_of_its_own(sluss: Sluss, referral: Json, events: Events) -> None:
     id_ = referral["task"]["id"]
     asked = [("GET", f"Task/{id_}"), ("GET", "Task/nobody"), ("GET", "Task?status=requested"), ("GET", "metadata")]

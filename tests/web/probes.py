@@ -179,6 +179,13 @@ def _extract(target: Target) -> Iterator[Probe]:
     yield Probe("POST", "/fhir/QuestionnaireResponse/$extract", response)
 
 
+def _extract_of(*methods: str) -> Probes:
+    def probes(target: Target) -> Iterator[Probe]:
+        yield from (Probe(method, f"/fhir/QuestionnaireResponse/{target.id}/$extract") for method in methods)
+
+    return probes
+
+
 def _intake(target: Target) -> Iterator[Probe]:
     # a number that only the other side has used is free here; what is wrong with the body stops both
     body: Json = {
@@ -250,6 +257,8 @@ CASES: Mapping[tuple[str, str], Probes] = {
     ("POST", "/fhir/"): _nothing,  # the same as the one before
     ("POST", "/fhir/ServiceRequest/$assess"): _assess,
     ("POST", "/fhir/QuestionnaireResponse/$extract"): _extract,
+    ("GET", "/fhir/QuestionnaireResponse/<id_>/$extract"): _extract_of("GET", "HEAD"),
+    ("POST", "/fhir/QuestionnaireResponse/<id_>/$extract"): _extract_of("POST"),
     ("POST", "/intake/referrals"): _intake,
     ("GET", "/cds-services"): _nothing,
     ("GET", "/cds-services/"): _nothing,

@@ -99,6 +99,40 @@ def test_the_response_may_stand_in_parameters(sluss: Sluss) -> None:
     assert refused.status_code == 400
 
 
+def test_one_that_is_stored_is_extracted_at_its_own_address(sluss: Sluss, rows: Rows) -> None:
+    sluss.refer()
+    before = rows()
+    for stored in sluss.search("QuestionnaireResponse"):
+        address = f"/fhir/QuestionnaireResponse/{stored['id']}/$extract"
+        as_sent = extracted(content(sluss.post(EXTRACT, stored)))
+        empty = {"resourceType": "Parameters"}
+        for answer in (sluss.get(address), sluss.call("POST", address), sluss.post(address, empty)):
+            assert answer.status_code == 200
+            assert extracted(content(answer)) == as_sent
+    assert rows() == before
+
+
+def test_what_one_may_not_see_is_not_there_to_extract(sluss: Sluss) -> None:
+    sluss.refer()
+    (stored, *_) = sluss.search("QuestionnaireResponse")
+    other = sluss.acting("therapist norra-halsingland")
+    for id_ in (stored["id"], "nothing"):
+        answer = other.get(f"/fhir/QuestionnaireResponse/{id_}/$extract")
+        assert answer.status_code == 404
+        assert [issue["code"] for issue in issues(answer)] == ["not-found"]
+
+
+def test_another_response_than_the_one_at_the_address_is_refused(sluss: Sluss) -> None:
+    sluss.refer()
+    (stored, *_) = sluss.search("QuestionnaireResponse")
+    address = f"/fhir/QuestionnaireResponse/{stored['id']}/$extract"
+    named = {"name": "questionnaire-response", "resource": madrs_s(*NINE)}
+    for sent in ({"resourceType": "Parameters", "parameter": [named]}, madrs_s(*NINE)):
+        answer = sluss.post(address, sent)
+        assert answer.status_code == 400
+        assert [issue["code"] for issue in issues(answer)] == ["invalid"]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -184,6 +184,8 @@ NEEDS: list[tuple[str, str, Any, str]] = [
     ("PATCH", "/fhir/Task/{task}", b"[]", "Task.u"),
     ("PUT", "/fhir/Patient?identifier=1", {}, "Patient.u"),
     ("POST", "/fhir/QuestionnaireResponse/$extract", {}, "QuestionnaireResponse.r"),
+    ("GET", "/fhir/QuestionnaireResponse/1/$extract", None, "QuestionnaireResponse.r"),
+    ("POST", "/fhir/QuestionnaireResponse/1/$extract", {}, "QuestionnaireResponse.r"),
     ("GET", "/fhir/Subscription/1/$status", None, "Subscription.r"),
     ("DELETE", "/fhir/Subscription/1", None, "Subscription.d"),
 ]
