@@ -15,26 +15,40 @@ from fhir_mappings.records import IdentityKind, Json
 from fhir_mappings.terminology import IDENTITY_SYSTEMS, Canonical, Systems
 
 _DCM = "http://dicom.nema.org/resources/ontology/DCM"
-_REST = {
+REST = {
     "system": "http://terminology.hl7.org/CodeSystem/audit-event-type",
     "code": "rest",
     "display": "RESTful Operation",
 }
-_INTERACTION = "http://hl7.org/fhir/restful-interaction"
+"""What is done by a request."""
+INTERACTION = "http://hl7.org/fhir/restful-interaction"
+"""The system of its subtypes."""
 _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _PURPOSE = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_REQUEST_ID = {"system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType", "code": "XrequestId"}
+REQUEST_ID = {"system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType", "code": "XrequestId"}
+"""The type of the entity that has the request's number."""
 _SOURCE_TYPE = {"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}
 
-_OTHERWISE = {
-    "delivery": ("110106", "Export"),
-    "notification": ("110106", "Export"),
-    "collection": ("110107", "Import"),
-    "administration": ("110100", "Application Activity"),
+DEVICE = "sluss"
+"""Sluss's own number among devices."""
+
+OTHERWISE: dict[str, Json] = {
+    name: {"system": _DCM, "code": code, "display": display}
+    for name, code, display in (
+        ("delivery", "110106", "Export"),
+        ("notification", "110106", "Export"),
+        ("collection", "110107", "Import"),
+        ("administration", "110100", "Application Activity"),
+    )
 }
 """What is done by no request, in DICOM's words."""
+
+SUBTYPES: dict[str, list[Json]] = {
+    "administration": [{"system": _DCM, "code": "110131", "display": "Software Configuration"}]
+}
+"""Those of `OTHERWISE` that have any."""
 
 TREATING = frozenset({"referrer", "therapist"})
 """The roles that act in the care of a patient."""
@@ -95,15 +109,11 @@ def to_fhir_audit_event(event: Recorded, canonical: Canonical) -> Json:
 
 
 def _kind(event: Recorded) -> Json:
-    if event.interaction in _OTHERWISE:
-        code, display = _OTHERWISE[event.interaction]
-        type_ = {"system": _DCM, "code": code, "display": display}
-        return {"type": type_} if event.interaction != "administration" else {"type": type_, "subtype": [_STARTED]}
+    if event.interaction in OTHERWISE:
+        subtypes = SUBTYPES.get(event.interaction)
+        return {"type": OTHERWISE[event.interaction], **({"subtype": subtypes} if subtypes else {})}
     codes = [event.interaction, *(["create"] if (event.interaction, event.action) == ("transaction", "C") else [])]
-    return {"type": _REST, "subtype": [{"system": _INTERACTION, "code": code} for code in codes]}
-
-
-_STARTED = {"system": _DCM, "code": "110131", "display": "Software Configuration"}
+    return {"type": REST, "subtype": [{"system": INTERACTION, "code": code} for code in codes]}
 
 
 def _purpose(event: Recorded) -> Json | None:
@@ -127,7 +137,7 @@ def _agents(event: Recorded, canonical: Canonical) -> Iterator[Json]:
     if event.address:
         client["network"] = {"address": event.address, "type": "2"}
     if event.token:
-        client["policy"] = [quote(event.token, safe=":._-")]
+        client["policy"] = [policy(event.token)]
     yield client
     yield {
         "type": source if to_client else destination,
@@ -161,7 +171,7 @@ def _client(event: Recorded, canonical: Canonical) -> Json:
 
 
 def _sluss(canonical: Canonical) -> Json:
-    identifier = {"system": canonical.identifier("device"), "value": "sluss"}
+    identifier = {"system": canonical.identifier("device"), "value": DEVICE}
     return {"type": "Device", "identifier": identifier, "display": "Sluss"}
 
 
@@ -172,19 +182,19 @@ def _hsa(type_: str, value: str) -> Json:
 def _entities(event: Recorded) -> Iterator[Json]:
     """The request, the search, what it was about, and each patient."""
     if event.request_id:
-        yield {"what": {"identifier": {"value": event.request_id}}, "type": _REQUEST_ID}
+        yield {"what": {"identifier": {"value": event.request_id}}, "type": REQUEST_ID}
     if event.query:
         query = b64encode(event.query.encode()).decode()
-        yield {"type": _entity_type("2"), "role": _object_role("24"), "query": query}
+        yield {"type": entity_type("2"), "role": object_role("24"), "query": query}
     for position, (reference, version) in enumerate(zip(event.about, event.versions, strict=True)):
         what = f"{reference}/_history/{version}" if version else reference
         yield {
             "what": {"reference": what},
-            "type": _entity_type("4" if position else "2"),
-            "role": _object_role("4"),
+            "type": entity_type("4" if position else "2"),
+            "role": object_role("4"),
         }
     for patient in event.patients:
-        yield {"what": _patient(patient), "type": _entity_type("1"), "role": _object_role("1")}
+        yield {"what": _patient(patient), "type": entity_type("1"), "role": object_role("1")}
 
 
 def _patient(patient: str) -> Json:
@@ -198,9 +208,16 @@ def _coded(system: str, code: str, display: str | None = None) -> Json:
     return {"coding": [{"system": system, "code": code, **({"display": display} if display else {})}]}
 
 
-def _entity_type(code: str) -> Json:
+def policy(token: str) -> str:
+    """The id of a token as a URI."""
+    return quote(token, safe=":._-")
+
+
+def entity_type(code: str) -> Json:
+    """A Coding of https://hl7.org/fhir/R4/valueset-audit-entity-type.html."""
     return {"system": _ENTITY_TYPE, "code": code}
 
 
-def _object_role(code: str) -> Json:
+def object_role(code: str) -> Json:
+    """A Coding of https://hl7.org/fhir/R4/valueset-object-role.html."""
     return {"system": _ROLE, "code": code}

@@ -176,13 +176,17 @@ def _reference(clause: Clause, value: Value, parameters: Parameters, of: str) ->
 
 
 def _string(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
-    wanted = parameters.add(value)
-    test = {
-        None: f"starts_with(sluss_folded(element #>> '{{}}'), sluss_folded({wanted}::text))",
-        "contains": f"position(sluss_folded({wanted}::text) in sluss_folded(element #>> '{{}}')) > 0",
-        "exact": f"element #>> '{{}}' = {wanted}",
-    }[clause.modifier]
+    test = text_test("(element #>> '{}')", clause.modifier, parameters.add(value))
     return _any_element(clause.parameter, test, parameters, of)
+
+
+def text_test(text: str, modifier: str | None, wanted: str) -> str:
+    """A SQL condition on a text by a string parameter with this modifier: https://hl7.org/fhir/R4/search.html#string"""
+    return {
+        None: f"starts_with(sluss_folded({text}), sluss_folded({wanted}::text))",
+        "contains": f"position(sluss_folded({wanted}::text) in sluss_folded({text})) > 0",
+        "exact": f"{text} = {wanted}",
+    }[modifier]
 
 
 def _uri(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:

@@ -393,13 +393,21 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _date("recorded", main=True),
         _date("when", "occurredDateTime"),
     ),
+    # Of R4's others no event has the element, or no code in it: agent-role is a text.
     "AuditEvent": (
+        _coding("type"),
+        _coding("subtype"),
         _code("action", f"{_FHIR}audit-event-action"),
         _code("outcome", f"{_FHIR}audit-event-outcome"),
         _reference("agent", "agent.who", *_ORGANISED, "Patient"),
         _reference("entity", "entity.what", *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         # R4 also means a patient who acts; none does here.
         _reference("patient", "entity.what", "Patient", rows="entity"),
+        _coding("entity-type", "entity.type"),
+        _coding("entity-role", "entity.role"),
+        _reference("source", "source.observer", "Device"),
+        _string("address", "agent.network.address"),
+        _uri("policy", "agent.policy"),
         _date("date", "recorded", main=True),
     ),
 }

@@ -13,6 +13,8 @@ from service.access.caller import Role
 from service.definitions.search import definition_of
 from service.referral.refusal import Kind, Refusal, forbidden, not_found
 from service.store.asked import SearchQuery
+from service.store.audit_conditions import chainable
+from service.store.audit_search import SORTED, is_event
 from service.store.records import Page, Stored
 from service.store.search_parameters import BY_TYPE
 from service.web import reading, searching
@@ -71,11 +73,16 @@ def described() -> Json:
 
 
 def _find(query: SearchQuery) -> Page:
-    chained = any(clause.chained for clause in query.clauses)
-    if query.includes or chained:
-        said = "AuditEvents are searched without includes and chains"
-        raise Refusal(Kind.UNREADABLE, [error(IssueCode.NOT_SUPPORTED, None, _CANNOT, said)])
-    events, token, total = house().store.audit_view.search(query)
+    told = []
+    if query.includes or any(clause.chained and not chainable(clause) for clause in query.clauses):
+        told.append("AuditEvents are searched without includes, and without chains but patient.identifier.")
+    if any(key.name not in SORTED for key in query.sort):
+        told.append(f"AuditEvents are sorted by {', '.join(SORTED)}.")
+    if query.page and not is_event(query.page[-1]):
+        told.append("'_page' is not a token that this server has given for this search.")
+    if told:
+        raise Refusal(Kind.UNREADABLE, [error(IssueCode.NOT_SUPPORTED, None, _CANNOT, said) for said in told])
+    events, token, total = house().store.audit_view.search(query, house().canonical)
     return Page(tuple(map(_stored, events)), next=token, total=total)
 
 

@@ -15,6 +15,7 @@ from service.store.audit_seals import FIRST, Seals, digest_of, hash_of
 from service.store.audit_search import OF_PATIENT
 from service.store.audit_verify import verify
 from service.store.database import Store
+from service.store.records import Write
 from tests.audit.conftest import Events
 from tests.audit.tampering import tamper
 from tests.store.revisions import upgrade_to
@@ -79,6 +80,28 @@ def found(sluss: Sluss, query: str) -> list[str]:
         ("outcome=4", "4"),
         ("outcome=0&action=R", "1"),
         ("_tag=a", ""),
+        ("type=rest", "12345"),
+        ("type=http://terminology.hl7.org/CodeSystem/audit-event-type|rest", "12345"),
+        ("type=https://other.example|rest", ""),
+        ("type:not=rest", ""),
+        ("subtype=read", "14"),
+        ("subtype=http://hl7.org/fhir/restful-interaction|update,operation", "35"),
+        ("subtype:not=read", "235"),
+        ("subtype:missing=true", ""),
+        ("entity-type=2", "1234"),
+        ("entity-type=4", "3"),
+        ("entity-type=XrequestId", "12"),
+        ("entity-type:not=1", "34"),
+        ("entity-role=24", "2"),
+        ("entity-role=http://terminology.hl7.org/CodeSystem/object-role|4", "134"),
+        ("address=192.0", "12"),
+        ("address:exact=192.0.2.7", "12"),
+        ("address:contains=SLUSS.EXAMPLE", "12345"),
+        ("policy:missing=true", "12345"),
+        ("source:identifier=sluss", "12345"),
+        ("source:identifier=https://other.example/identifier/device|sluss", ""),
+        ("agent:identifier=https://other.example/identifier/device|sluss", ""),
+        ("source=Device/1", ""),
         ("_tag:missing=true", "12345"),
     ],
 )
@@ -100,6 +123,40 @@ def test_pages_follow_each_other_in_the_order_that_is_asked_for(sluss: Sluss, re
     assert len(whole) == 5
 
 
+def test_what_is_done_by_no_request_is_found_by_what_it_is(store: Store, sluss: Sluss, recorded: None) -> None:
+    for interaction in ("delivery", "notification", "collection", "administration"):
+        store.audit.record(AuditEvent(Act(Agent("sluss", token="a b"), interaction, "E")))
+    store.audit.record(AuditEvent(Act(Agent("referrer", token="c"), "transaction", "C")))
+
+    def found(query: str) -> list[str]:
+        return [event["id"] for event in sluss.search(f"AuditEvent?_id=6,7,8,9,10&_sort=_lastUpdated&{query}")]
+
+    assert found("type=110106") == ["6", "7"]
+    assert found("type=http://dicom.nema.org/resources/ontology/DCM|110107,rest") == ["8", "10"]
+    assert found("type:not=110106") == ["8", "9", "10"]
+    assert found("type=http://dicom.nema.org/resources/ontology/DCM|") == ["6", "7", "8", "9"]
+    assert found("subtype=create") == found("subtype=transaction") == ["10"]
+    assert found("subtype=http://hl7.org/fhir/restful-interaction|") == ["10"]
+    assert found("subtype=110131") == ["9"]
+    assert found("subtype=delivery") == []
+    assert found("subtype:missing=true") == ["6", "7", "8"]
+    assert found("entity-type:missing=false") == []
+    assert found("policy=a%2520b") == ["6", "7", "8", "9"]
+    assert found("policy=a%20b") == []
+    assert found("policy=c") == ["10"]
+
+
+def test_a_stored_patient_is_found_by_an_identifier_of_theirs(store: Store, sluss: Sluss, recorded: None) -> None:
+    system, value = "http://electronichealth.se/identifier/personnummer", "199002222397"
+    with store.change() as change:
+        change.write(
+            [Write({"resourceType": "Patient", "id": "1", "identifier": [{"system": system, "value": value}]})]
+        )
+    assert found(sluss, f"patient.identifier={system}|{value}") == ["1", "2"]
+    assert found(sluss, f"patient:Patient.identifier=nobodys,{value}&action=R") == ["1"]
+    assert found(sluss, "patient.identifier=nobodys") == []
+
+
 def test_how_many_there_are_is_told_when_it_is_asked_for(sluss: Sluss, recorded: None) -> None:
     before = "/fhir/AuditEvent?_lastUpdated=lt2026-11-23T11:00:00Z"
     assert content(sluss.get(f"{before}&_count=0"))["total"] == 5
@@ -116,7 +173,19 @@ def test_each_is_r4_and_read_as_it_is_found(sluss: Sluss, recorded: None) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", ["_include=AuditEvent:patient", "patient.name=Test", "date=yesterday", "_sort=patient", "action:exact=R"]
+    "query",
+    [
+        "_include=AuditEvent:patient",
+        "patient.name=Test",
+        "patient.identifier:not=1",
+        "patient.identifier:missing=true",
+        "entity.identifier=1",
+        "date=yesterday",
+        "_sort=patient",
+        "_sort=-date,subtype",
+        "action:exact=R",
+        "_page=WyIyMDI2LTExLTIzVDEwOjAwOjAwWiIsIngiXQ",
+    ],
 )
 def test_what_it_cannot_do_is_refused(sluss: Sluss, recorded: None, query: str) -> None:
     assert issues(sluss.get(f"/fhir/AuditEvent?{query}"))

@@ -108,7 +108,7 @@ def _strings(found: Sequence[Any], _targets: Sequence[str], _base: str) -> Itera
     for element in found:
         parts = [element] if isinstance(element, str) else [p for v in element.values() for p in _listed(v)]
         texts += [part for part in parts if isinstance(part, str)][:2]
-    for text in dict.fromkeys([*texts[:2], "none has this"]):
+    for text in [*[*dict.fromkeys(texts)][:2], "none has this"]:
         yield from ((modifier, _escaped(text)) for modifier in ("", "exact", "contains"))
         yield from (("", _escaped(text[:4].upper())), ("exact", _escaped(text[:4])))
         yield "contains", _escaped(text[2:6] or text)

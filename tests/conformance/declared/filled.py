@@ -6,8 +6,10 @@ from datetime import datetime, time, timedelta
 from itertools import count
 from typing import Any
 
+from fhir_mappings.audit_event import OTHERWISE
 from fhir_mappings.datetimes import SWEDEN
 from service.packs.cases import Way
+from service.store.audit_records import SLUSS, Act, Agent, AuditEvent
 from service.store.records import Write
 from service.store.search_parameters import BY_TYPE
 from tests.fixtures.sending import CASES
@@ -24,6 +26,7 @@ _ADDRESS = {Way.BUNDLE: "/fhir", Way.SINGLE: "/fhir/ServiceRequest", Way.PLAIN: 
 
 def fill(service: Service) -> None:
     """All of it, by the ways that clients have, but what is made up."""
+    _recorded(service)
     _cases(service)
     service.clock.now = NOW
     _journeys(service)
@@ -100,3 +103,13 @@ def _made_up(service: Service) -> None:
             maker = Maker(seed=len(type_))
             ids = [*CODES, *(f"made-up-{number}" for number in range(7))]
             change.write([Write(maker.resource(type_, id_)) for id_ in ids])
+
+
+def _recorded(service: Service) -> None:
+    """What is done by no request, by tokens, from elsewhere, about people who are not stored."""
+    told = Agent("referrer", "klient", "SE2321000198-P001", UNIT, token="t~1", address="192.0.2.7", request_id="r-1")
+    service.store.audit.record(
+        *(AuditEvent(Act(SLUSS, name, "E"), about=("Task/one",)) for name in OTHERWISE),
+        AuditEvent(Act(told, "transaction", "C"), about=("Task/one/_history/1", "CarePlan/two/_history/1")),
+        AuditEvent(Act(told, "search-type", "E", query="a=b"), patients=(f"personnummer|{ADULT}", "Patient/one")),
+    )
