@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fhir_mappings.issues import IssueCode, error, to_operation_outcome
 from fhir_mappings.strict_json import dump
 from service.web.measuring import REQUESTS
-from service.web.requests_in import HOOKS, MOST_BYTES
+from service.web.requests_in import HOOKS, MOST_BYTES, TOKEN
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -117,14 +117,20 @@ def _to_read(environ: "WSGIEnvironment") -> int:
 
 def _refused(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
     REQUESTS.labels("any", "refused at the door", 503).inc()
-    plain = str(environ.get("PATH_INFO")).startswith(("/intake/", HOOKS))
+    path = str(environ.get("PATH_INFO"))
+    if path.rstrip("/") == TOKEN:
+        type_, body = "application/json", _OAUTH
+    elif path.startswith(("/intake/", HOOKS)):
+        type_, body = "application/problem+json", _PLAIN
+    else:
+        type_, body = "application/fhir+json; charset=utf-8", _FHIR
     headers = [
-        ("Content-Type", "application/problem+json" if plain else "application/fhir+json; charset=utf-8"),
+        ("Content-Type", type_),
         ("Retry-After", RETRY_AFTER),
         *SAFE_HEADERS,
     ]
     start_response("503 Service Unavailable", headers)
-    return [_PLAIN if plain else _FHIR]
+    return [body]
 
 
 _FULL = error(
@@ -142,3 +148,4 @@ _PLAIN = dump(
         "errors": [{"code": str(_FULL.code), "text": _FULL.text, "detail": _FULL.diagnostics}],
     }
 ).encode()
+_OAUTH = dump({"error": "temporarily_unavailable", "error_description": _FULL.diagnostics}).encode()

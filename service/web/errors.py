@@ -18,7 +18,7 @@ from service.referral.risk_signs import not_received, risk_signs
 from service.store.records import StaleVersion, StoreUnavailable
 from service.web.addresses import methods_of
 from service.web.identity import NotAuthenticated
-from service.web.requests_in import HOOKS, PATCHES, WAKE, WRITING, as_far_as_readable, base_url, house
+from service.web.requests_in import HOOKS, PATCHES, TOKEN, WAKE, WRITING, as_far_as_readable, base_url, house
 from service.web.scope_checks import InsufficientScope
 
 STATUS: Mapping[Kind, int] = {
@@ -42,6 +42,15 @@ _HTTP: Mapping[int, tuple[IssueCode, str]] = {
     413: (IssueCode.TOO_LONG, "Det som skickades är för stort."),
     415: (IssueCode.NOT_SUPPORTED, "Sluss tar bara emot JSON i UTF-8."),
 }
+
+_OAUTH: Mapping[int, str] = {
+    429: "temporarily_unavailable",
+    500: "server_error",
+    503: "temporarily_unavailable",
+}
+"""Requests for a token that fail by no fault of the form's: https://www.rfc-editor.org/rfc/rfc6749#section-5.2 has no
+codes for that, its section 4.1.2.1 has.
+"""
 
 log = structlog.get_logger("sluss.web")
 
@@ -155,6 +164,9 @@ def outcome(status: int, issues: list[Issue], headers: Mapping[str, str] | None 
 
 def _told(status: int, issues: list[Issue], headers: Mapping[str, str] | None = None) -> Response:
     issues = [_nameless(issue) for issue in issues]
+    if status in _OAUTH and request.path.rstrip("/") == TOKEN:
+        said = dump({"error": _OAUTH[status], "error_description": issues[0].diagnostics})
+        return Response(said, status, dict(headers or {}), content_type="application/json")
     if request.path.startswith(("/intake/", HOOKS)):
         return _problem(status, issues, headers)
     body = to_operation_outcome(issues, house().canonical.rule)

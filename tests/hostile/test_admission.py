@@ -1,9 +1,11 @@
 """More requests at once than the house holds: 503 at once, and those inside are served."""
 
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from json import loads
 from typing import Any
 
 import pytest
@@ -128,3 +130,19 @@ def test_slow_bodies_take_no_place_to_work_and_are_bounded_by_address_and_in_all
         come.set()
         assert all(one.result(20) in ("200 OK", "503 Service Unavailable") for one in held)
     assert not house._reading
+
+
+def test_whoever_wants_a_token_is_refused_as_oauth_says() -> None:
+    inside = _House()
+    house = Admission(inside, at_once=1)
+    with ThreadPoolExecutor(1 + WAITING) as pool:
+        waiting = [pool.submit(_ask, house) for _ in range(1 + WAITING)]
+        assert inside.came.acquire(timeout=20)
+        while house._inside < 1 + WAITING:
+            time.sleep(0.01)
+        status, headers, body = _ask(house, "/auth/token")
+        inside.go.set()
+        assert {one.result()[0] for one in waiting} == {"200 OK"}
+    assert (status, headers["Content-Type"]) == ("503 Service Unavailable", "application/json")
+    assert headers["Retry-After"]
+    assert loads(body)["error"] == "temporarily_unavailable"

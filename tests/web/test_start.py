@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,8 @@ from service.app import create_app
 from service.opening import OldSchema
 from service.settings import Settings
 from service.store.database import Store
+from tests.access.signing import claims, signed
+from tests.web.authenticated import ask
 from tests.web.caller import Sluss, bundle, content, issues, plain
 from tests.web.served import Away, new_database
 
@@ -72,6 +75,14 @@ def test_a_database_that_goes_away_later_is_503_until_it_comes_back(away: Away) 
         away.come()
         assert sluss.read(f"Task/{stored['task']['id']}") == stored["task"]
         assert sluss.get("/health/ready").status_code == 200
+
+
+def test_a_token_that_cannot_be_given_now_is_refused_as_oauth_says(away: Away) -> None:
+    settings = replace(Settings(), database_url=away.url, auth="smart", public_url="https://sluss.example")
+    refused = ask(Sluss(create_app(settings)), signed(claims(datetime.now(UTC))))
+    assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/json")
+    assert refused.headers["Retry-After"]
+    assert content(refused)["error"] == "temporarily_unavailable"
 
 
 def test_a_referral_that_could_not_be_stored_says_that_signs_of_risk_were_not_received(away: Away) -> None:
