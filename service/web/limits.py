@@ -16,9 +16,10 @@ from service.web.errors import Throttled, throttled
 from service.web.proxies import client_address
 from service.web.requests_in import CALLER, TOKEN
 
-FAILED_PER_MINUTE = 60
+FAILED_PER_MINUTE = 600
 """Requests of one address that show no good credentials; more are told 429 instead of 401, and not recorded one by one.
-Whoever has good ones is served all the same: a region's clients often share an address.
+Whoever has good ones is served all the same: a region's clients often share an address. So many, because their tokens
+may end together, and only by 401 do they know to ask for new ones.
 """
 
 _UNCOUNTED = frozenset({"/health/live", "/health/ready", "/metrics"})

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from service.store.database import Store
+from service.web import limits
 from service.web.limits import FAILED_PER_MINUTE
 from tests.access.signing import claims, signed
 from tests.web.authenticated import acting_with_token, ask, register
@@ -17,6 +18,13 @@ Another = Callable[..., Sluss]
 Rows = Callable[[], dict[str, int]]
 LIMIT = 300
 ELSEWHERE = {"REMOTE_ADDR": "127.0.0.9"}
+FAILED = 60
+"""Failures of one address in a minute, in these tests but one."""
+
+
+@pytest.fixture(autouse=True)
+def _few_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FAILED_PER_MINUTE", FAILED)
 
 
 def _use_up(sluss: Sluss, count: int = LIMIT) -> None:
@@ -90,14 +98,35 @@ def test_an_address_that_shows_no_good_credentials_is_soon_told_429(another: Ano
     def ask(**more: object) -> int:
         return sluss.call(method, path, b"" if method == "POST" else None, headers, **more).status_code
 
-    told = [ask() for _ in range(FAILED_PER_MINUTE)]
-    assert set(told) <= {400, 401}
+    assert {ask() for _ in range(FAILED)} <= {400, 401}
     assert ask() == 429
     assert ask(environ_overrides=ELSEWHERE) in (400, 401)
     assert sluss.get("/fhir/metadata").status_code == 200, "what anybody may ask is no attempt"
 
 
-def _fail(sluss: Sluss, count: int = FAILED_PER_MINUTE, **more: Any) -> set[int]:
+def test_many_workers_whose_tokens_end_together_are_told_so_and_not_429(
+    another: Another, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FAILED_PER_MINUTE", FAILED_PER_MINUTE)
+    sluss = another(auth="smart", requests_per_minute=LIMIT)
+    assert _fail(sluss, 500) == {401}
+    assert FAILED_PER_MINUTE == 600
+
+
+def test_whoever_asks_for_tokens_too_often_is_told_so_as_oauth_says(another: Another) -> None:
+    sluss = another(auth="smart", requests_per_minute=LIMIT, public_url="https://sluss.example")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in ("/auth/token", "/auth/token/"):
+        refused = [sluss.call("POST", path, b"grant_type=client_credentials", form) for _ in range(FAILED + 1)][-1]
+        assert refused.status_code == 429
+        assert refused.headers["Content-Type"] == "application/json"
+        assert refused.headers["Cache-Control"] == "no-store"
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert content(refused)["error"] == "temporarily_unavailable"
+        assert set(content(refused)) == {"error", "error_description"}
+
+
+def _fail(sluss: Sluss, count: int = FAILED, **more: Any) -> set[int]:
     """The answers to so many requests without good credentials."""
     return {sluss.get("/fhir/Task", {"Authorization": "Bearer guess"}, **more).status_code for _ in range(count)}
 
@@ -125,7 +154,7 @@ def test_good_credentials_are_served_from_an_address_whose_bad_ones_are_429(anot
 def test_what_a_known_client_is_refused_is_no_failed_authentication(another: Another) -> None:
     sluss = another(auth="smart", requests_per_minute=LIMIT)
     known = acting_with_token(sluss, "referrer")
-    told = {known.get(path).status_code for path in ("/metrics", "/fhir/Task/none") for _ in range(FAILED_PER_MINUTE)}
+    told = {known.get(path).status_code for path in ("/metrics", "/fhir/Task/none") for _ in range(FAILED)}
     assert told == {403, 404}
     assert _fail(sluss, 1) == {401}
 
@@ -141,7 +170,7 @@ def test_each_client_of_an_address_has_requests_of_its_own(another: Another) -> 
 
 def test_the_addresses_of_one_customer_s_network_are_one(another: Another) -> None:
     sluss = another(auth="smart", requests_per_minute=LIMIT)
-    for part in range(FAILED_PER_MINUTE):
+    for part in range(FAILED):
         assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": f"2001:db8:0:1::{part:x}"}) == {401}
     assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": "2001:db8:0:1:ffff::1"}) == {429}
     assert _fail(sluss, 1, environ_overrides={"REMOTE_ADDR": "2001:db8:0:2::1"}) == {401}
@@ -155,10 +184,10 @@ def test_behind_a_trusted_proxy_it_is_who_called_that_and_no_header_changes_who_
         there = {"REMOTE_ADDR": peer}
         return {sluss.get("/fhir/Task", headers, environ_overrides=there).status_code for _ in range(count)}
 
-    assert fail(FAILED_PER_MINUTE, "10.1.2.3", "198.51.100.1") == {401}
+    assert fail(FAILED, "10.1.2.3", "198.51.100.1") == {401}
     assert fail(1, "10.1.2.3", "198.51.100.1") == {429}
     assert fail(1, "10.1.2.3", "198.51.100.2") == {401}
-    for part in range(FAILED_PER_MINUTE):
+    for part in range(FAILED):
         assert fail(1, "192.0.2.7", f"198.51.100.{part}") == {401}
     assert fail(1, "192.0.2.7", "203.0.113.1") == {429}
 
@@ -172,13 +201,13 @@ def test_of_failed_authentications_those_told_429_are_not_recorded_one_by_one(an
 
     before = recorded()
     assert _fail(sluss) == {401}
-    assert recorded() == before + FAILED_PER_MINUTE
+    assert recorded() == before + FAILED
     assert _fail(sluss) == {429}
-    assert recorded() == before + FAILED_PER_MINUTE
+    assert recorded() == before + FAILED
 
 
 def test_no_limit_when_it_is_switched_off(another: Another) -> None:
     sluss = another(requests_per_minute=0)
     _use_up(sluss, LIMIT + 1)
     known = another(auth="smart", requests_per_minute=0)
-    assert _fail(known, FAILED_PER_MINUTE + 1) == {401}
+    assert _fail(known, FAILED + 1) == {401}
