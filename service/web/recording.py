@@ -16,13 +16,14 @@ from service.store.joined import Joined
 from service.store.records import Stored, StoreUnavailable
 from service.web import replies
 from service.web.proxies import client_address
-from service.web.requests_in import ACTING, CALLER, HOOKS, act_as, house
+from service.web.requests_in import ACTING, CALLER, HOOKS, SMART_CONFIGURATION, TOKEN, act_as, house
 
 _UNKNOWN = Agent("unknown")
 _LONGEST = 4000
 """Characters of an address or of a search that are kept."""
-_OPEN = ("/fhir/metadata", "/fhir/.well-known")
-_TOKEN = "/auth/token"  # noqa: S105 - an address
+_OPEN = ("/fhir/metadata", SMART_CONFIGURATION)
+_WATCHED = ("/health/live", "/health/ready", "/metrics")
+"""Asked every few seconds by who watches the service, known or not."""
 
 _ACTIONS = {
     "create": "C",
@@ -57,7 +58,7 @@ def note(response: Response) -> Response:
     refused = response.status_code >= 400
     acting: Acting | None = request.environ.get(ACTING)
     if acting is None:
-        if not _is_recorded(request.path, refused=refused):
+        if not _is_recorded(request.path) and not _is_attempt(response.status_code):
             return response
         acting = Acting(_act())  # refused before anybody knew who called
     if (acting.noted and not refused) or response.status_code in _NOT_TRIED:
@@ -143,13 +144,19 @@ def _version(stored: Stored) -> str:
 # ---------------------------------------------------------------- what is tried, and by whom
 
 
-def _is_recorded(path: str, *, refused: bool = False) -> bool:
+def _is_recorded(path: str) -> bool:
     """True for an address with something of patients behind it, or with what is set up for them."""
     if path.startswith("/fhir"):
-        return not path.startswith(_OPEN)
+        return path.rstrip("/") not in _OPEN
     if path.startswith(HOOKS):
         return request.method == "POST"
-    return path.startswith("/intake/") or (refused and path.startswith(_TOKEN))
+    return path.startswith("/intake/")
+
+
+def _is_attempt(status: int) -> bool:
+    """True where somebody has failed to show who they are, at whatever address."""
+    path = request.path.rstrip("/")
+    return (status == 401 and path not in _WATCHED) or (status >= 400 and path == TOKEN)
 
 
 def _act() -> Act:

@@ -196,6 +196,33 @@ def test_whoever_is_not_known_is_recorded_too(another: Any, events: Events) -> N
     assert list(event.about) == ["Task/7"]
 
 
+WAKING = "a-secret-of-at-least-32-characters"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/exchange/wake"),
+        ("PUT", "/exchange/wake/Task/17"),
+        ("GET", "/cds-services"),
+        ("GET", "/openapi.json"),
+        ("GET", "/fhir/metadata/more"),
+        ("GET", "/fhir/.well-known/more"),
+        ("GET", "/nowhere"),
+        ("POST", "/auth/token/"),
+    ],
+)
+@pytest.mark.parametrize("waking", [None, WAKING])
+def test_so_is_whoever_is_not_known_anywhere_else(
+    another: Any, events: Events, waking: str | None, method: str, path: str
+) -> None:
+    sluss = another(auth="smart", fhir_server_url="http://127.0.0.1:9/fhir", wake_token=waking)
+    status = sluss.call(method, path, None, {"Authorization": "Bearer nothing"}).status_code
+    assert status == (400 if "token" in path else 401)
+    event = the_one(events)
+    assert (event.role, event.outcome, event.status, event.tried) == ("unknown", 4, status, f"{method} {path}")
+
+
 def test_a_call_with_a_jwt_of_the_clients_own_is_recorded_as_its_and_one_that_is_refused_as_nobodys(
     another: Any, events: Events
 ) -> None:
@@ -216,6 +243,13 @@ def test_a_call_with_a_jwt_of_the_clients_own_is_recorded_as_its_and_one_that_is
 def test_what_is_open_to_everybody_is_not_recorded(sluss: Sluss, events: Events) -> None:
     for path in ("/fhir/metadata", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/cds-services"):
         assert sluss.get(path).status_code == 200
+    assert events() == []
+
+
+def test_nor_is_whoever_watches_the_service_and_is_not_known(another: Any, events: Events) -> None:
+    sluss = another(auth="smart")
+    assert {sluss.get(path).status_code for path in ("/health/ready", "/metrics")} == {401}
+    assert {sluss.get(path).status_code for path in ("/fhir/metadata", "/fhir/metadata/", "/health/live")} == {200}
     assert events() == []
 
 
