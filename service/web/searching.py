@@ -62,12 +62,13 @@ def answer_to(type_: str, parameters: list[tuple[str, str]], find: Callable[[Sea
 
 
 def _told(query: SearchQuery, page: Page, find: Callable[[SearchQuery], Page]) -> tuple[Stored, ...]:
-    """All that the answer tells of, for the record. A number alone tells of whom it counts, unless they are more than a
-    page could show: it is nobody's then.
+    """All that the answer tells of, for the record. A number tells of whom it counts, shown on this page or not, unless
+    they are more than a page could show: of the others it is nobody's then.
     """
-    if query.count == 0 and 0 < (page.total or 0) <= MAX_COUNT:
-        page = find(replace(query, count=MAX_COUNT, includes=(), total=False))
-    return (*page.matches, *page.includes)
+    counted: tuple[Stored, ...] = ()
+    if len(page.matches) < (page.total or 0) <= MAX_COUNT:
+        counted = find(replace(query, count=MAX_COUNT, page=None, includes=(), total=False)).matches
+    return (*page.matches, *page.includes, *counted)
 
 
 def _bundle(query: SearchQuery, page: Page) -> str:

@@ -133,6 +133,34 @@ def test_who_is_only_counted_was_found_too(
     assert list(the_one(events).patients) == [patient_of(store)]
 
 
+def _about(identity: str) -> Json:
+    sent = plain()
+    return {
+        **sent,
+        "referrer": {**sent["referrer"], "reference": identity[::-1]},
+        "patient": {**sent["patient"], "identifier": identity},
+    }
+
+
+@pytest.mark.parametrize("asked", ["_total=accurate&_count=1", "_total=accurate&_count=1&_sort=-_lastUpdated"])
+def test_who_is_counted_beyond_the_page_was_found_too_on_each_page(
+    sluss: Sluss, store: Store, events: Events, asked: str
+) -> None:
+    for identity in ("199002222397", "200302022389"):
+        answer = sluss.post("/intake/referrals", _about(identity), {"Content-Type": "application/json"})
+        assert answer.status_code == 201, answer.text
+    everybody = {f"Patient/{id_}" for (id_,) in rows(store, "SELECT DISTINCT patient FROM referral")}
+    assert len(everybody) == 2
+    events()
+    first = sluss.acting(GAVLE).get(f"/fhir/Task?status=requested&{asked}")
+    assert (content(first)["total"], len(content(first)["entry"])) == (2, 1)
+    assert set(the_one(events).patients) == everybody
+    (following,) = [link["url"] for link in content(first)["link"] if link["relation"] == "next"]
+    second = sluss.acting(GAVLE).get(following.removeprefix("http://localhost"))
+    assert (content(second)["total"], len(content(second)["entry"])) == (2, 1)
+    assert set(the_one(events).patients) == everybody
+
+
 def test_a_search_by_a_form_keeps_what_was_searched_for(sluss: Sluss, referral: Json, events: Events) -> None:
     media = {"Content-Type": "application/x-www-form-urlencoded"}
     assert sluss.call("POST", "/fhir/Patient/_search", "identifier=199002222397", media).status_code == 200
