@@ -1,6 +1,6 @@
 """Which elements of a Task a client may change, and how (contract 7). Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fhir_mappings.elements import child, children
 from fhir_mappings.issues import Issue, IssueCode, error
@@ -37,7 +37,8 @@ def guard(current: Json, sent: Json, who: frozenset[Actor], canonical: Canonical
         if name not in may
     ]
     issues += _notes(current, sent)
-    issues += () if Actor.SLUSS in who else _forged(current, sent)
+    added = sent.get("note", [])[len(current.get("note", [])) :]
+    issues += () if Actor.SLUSS in who else forged(added)
     return [*issues, *_business_status(sent, canonical), *_outputs(current, sent, canonical)]
 
 
@@ -77,12 +78,11 @@ def _notes(current: Json, sent: Json) -> list[Issue]:
     ]
 
 
-def _forged(current: Json, sent: Json) -> Iterator[Issue]:
-    """What Sluss says is believed, so that nobody else says it. Which note it is, is not told: the number would tell
-    of those that are withheld.
+def forged(notes: Sequence[Json]) -> Iterator[Issue]:
+    """A problem where one of these new notes is signed by Sluss: what Sluss says is believed, so that nobody else says
+    it. Which note it is, is not told: the number would tell of those that are withheld.
     """
-    added = sent.get("note", [])[len(current.get("note", [])) :]
-    if any(str(note.get("authorString", "")).strip().casefold() == SLUSS_AUTHOR.casefold() for note in added):
+    if any(str(note.get("authorString", "")).strip().casefold() == SLUSS_AUTHOR.casefold() for note in notes):
         yield error(
             IssueCode.BUSINESS_RULE,
             "Task.note.authorString",

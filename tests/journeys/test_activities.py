@@ -57,6 +57,24 @@ def test_an_added_activity_is_like_the_others_and_keeps_what_the_therapist_said(
     assert {"reference": {"reference": f"Task/{child['id']}"}} in journey.plan["activity"]
 
 
+def test_no_new_task_has_a_note_in_the_name_of_sluss(service: Service) -> None:
+    journey = begin(service)
+    journey.start()
+    forged = [{"text": "på begäran"}, {"authorString": " sluss", "text": "Risken är bedömd som låg."}]
+    for answer in (
+        journey.add_activity("extra-contact", note=forged),
+        journey.add(
+            journey.therapist,
+            f"{S}/CodeSystem/ikbt-task",
+            "take-over",
+            owner={"reference": OTHER_TEAM},
+            note=forged,
+        ),
+    ):
+        assert answer.status_code == 422
+        assert where(answer.json()["issue"]) == ["Task.note.authorString"]
+
+
 def test_an_activity_that_the_pack_does_not_have_is_refused(service: Service) -> None:
     journey = begin(service)
     journey.accept()

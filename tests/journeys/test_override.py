@@ -47,6 +47,14 @@ def test_an_override_needs_who_and_why(service: Service) -> None:
     assert len(tasks_of(service, received, "fulfill")) == 1
 
 
+def test_who_takes_it_in_after_all_is_not_sluss(service: Service) -> None:
+    received = refer(service, referral(items=SEVERE))
+    answer = override(service, received, note=[WHY, {**WHY, "authorString": "Sluss"}])
+    assert answer.status_code == 422
+    assert [issue["expression"] for issue in answer.json()["issue"]] == [["Task.note.authorString"]]
+    assert len(tasks_of(service, received, "fulfill")) == 1
+
+
 def test_only_a_returned_referral_is_overridden(service: Service) -> None:
     received = refer(service, referral())
     assert override(service, received).status_code == 422

@@ -17,6 +17,7 @@ from service.referral.journey.opening import open_case
 from service.referral.journey.ownership import team_of
 from service.referral.journey.treatment import add_activity, join_plan, room_for
 from service.referral.refusal import Kind, Refusal, forbidden
+from service.referral.task_guard import forged
 from service.store.records import Stored
 
 _UNDERWAY = ("accepted", "in-progress", "on-hold")
@@ -60,7 +61,7 @@ def _parent(sent: Json, kind: TaskKind | None) -> tuple[Reference | None, list[I
         TaskKind.TAKE_OVER: ("Task.partOf", tasks.part_of(sent)),
         TaskKind.REFERRAL: ("Task.focus", focus),
     }
-    issues = unknown_modifier_extensions(sent, "Task")
+    issues = [*unknown_modifier_extensions(sent, "Task"), *forged([note for _, note in children(sent, "note")])]
     if kind not in expressions:
         issues.append(
             error(
