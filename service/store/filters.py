@@ -86,6 +86,8 @@ def referred_to(clause_parameter: SearchParameter, parameters: Parameters, of: s
 
 
 def _present(parameter: SearchParameter, parameters: Parameters, of: str) -> str:
+    if parameter.shape is Shape.TRUTH:
+        return "true"
     # A name or an address is there when any part of it is, also one that nobody searches by.
     whole = len(parameter.paths) > 1 and all(path.startswith(f"{parameter.name}.") for path in parameter.paths)
     paths = [parameters.add(f"$.{path}") for path in ((parameter.name,) if whole else parameter.paths)]
@@ -143,12 +145,19 @@ def _token(clause: Clause, value: Value, parameters: Parameters, of: str) -> str
     if (pairs := Clause(parameter, None, (value,)).pairs) is not None:
         ((row, wanted),) = pairs
         return _has_row(of, f"f.param = {parameters.add(row)} AND f.value = {parameters.add(wanted)}")
-    if parameter.shape is not Shape.CODE:
+    if parameter.shape not in (Shape.CODE, Shape.TRUTH):
         below = ".coding" if parameter.shape is Shape.CONCEPT else ""
         member = "value" if parameter.shape is Shape.IDENTIFIER else "code"
         return _exists(parameter, below + _coded(member, value), variables, parameters, of)
+    return _code(parameter, value, parameters, of)
+
+
+def _code(parameter: SearchParameter, value: TokenValue, parameters: Parameters, of: str) -> str:
     if not parameter.can_be_of(value.system):
         return "false"
+    if parameter.shape is Shape.TRUTH:
+        there = _exists(parameter, ' ? (@ == true || @.type() == "string")', {}, parameters, of)
+        return {"true": there, "false": f"NOT {there}", "": "true"}.get(value.code, "false")
     if not value.code:
         return f"({_present(parameter, parameters, of)})"
     test = ' ? (@ == $c || (@ == true && $c == "true") || (@ == false && $c == "false"))'
@@ -169,6 +178,9 @@ def _coded(member: str, value: TokenValue) -> str:
 def _reference(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
     if clause.parameter.shape is Shape.CANONICAL:
         return _uri(clause, value, parameters, of)
+    if clause.parameter.indexed is None:
+        variables = {"r": str(value), "v": f"{value}/_history/"}
+        return _exists(clause.parameter, ".reference ? (@ == $r || @ starts with $v)", variables, parameters, of)
     # By its index row, not by its JSON: a ServiceRequest is also found by the Patient made from its contained one.
     name = parameters.add(clause.parameter.indexed)
     target = parameters.add(indexed(str(value)))

@@ -290,6 +290,7 @@ def _keys(key: Sort, parameters: Parameters) -> tuple[str, ...]:
 _CODINGS = "jsonb_path_query(element, '$.coding[*]') AS coding"
 _TOKEN_TEXT: dict[Shape, str] = {
     Shape.CODE: "(element #>> '{}')",
+    Shape.TRUTH: "(CASE element WHEN 'false' THEN '' ELSE 'true' END)",
     Shape.CONCEPT: "(coding ->> 'code')",
     Shape.CODING: "(element ->> 'code')",
     Shape.IDENTIFIER: "(element ->> 'value')",

@@ -20,6 +20,8 @@ class Shape(StrEnum):
 
     CODE = "code"
     """A bare code, boolean or text; the system is implied."""
+    TRUTH = "truth"
+    """Whether there is anything but `false` there: every resource has an answer."""
     CONCEPT = "concept"
     CODING = "coding"
     IDENTIFIER = "identifier"

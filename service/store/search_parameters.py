@@ -9,6 +9,7 @@ references, identifiers, what an Observation is about and its number, and one da
 from collections.abc import Iterable
 from dataclasses import replace
 
+from fhir_mappings.r4 import DEFINITIONS
 from service.store.search_kinds import Kind, SearchParameter, Shape
 
 __all__ = ["BY_TYPE", "PARAMETERS", "STATUSES", "Kind", "SearchParameter", "Shape"]
@@ -30,6 +31,11 @@ def _reference(name: str, path: str | None, *targets: str, rows: str | None = No
     return SearchParameter("", name, Kind.REFERENCE, (path or name,), targets=targets, indexed=rows or name)
 
 
+def _unindexed(name: str, path: str | None, *targets: str) -> SearchParameter:
+    """A reference that is seldom there, to types that are not kept, so nothing can be included by it."""
+    return replace(_reference(name, path, *targets), indexed=None)
+
+
 def _canonical(name: str, path: str, *targets: str) -> SearchParameter:
     return SearchParameter("", name, Kind.REFERENCE, (path,), Shape.CANONICAL, targets)
 
@@ -40,6 +46,12 @@ def _date(name: str, *paths: str, main: bool = False) -> SearchParameter:
 
 def _string(name: str, *paths: str) -> SearchParameter:
     return SearchParameter("", name, Kind.STRING, paths or (name,))
+
+
+def _related(name: str, *others: str) -> SearchParameter:
+    """The definitions that another is related to in this way, in R4's word for it."""
+    paths = (f'relatedArtifact ? (@.type == "{name}").resource', *others)
+    return replace(_canonical(name, "", *sorted(DEFINITIONS)), paths=paths)
 
 
 def _uri(name: str, path: str | None = None) -> SearchParameter:
@@ -184,6 +196,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _concept("component-value-concept", "component.valueCodeableConcept"),
         _concept("component-data-absent-reason", "component.dataAbsentReason"),
         replace(_concept("combo-code"), paths=("code", "component.code")),
+        replace(_concept("combo-value-concept"), paths=("valueCodeableConcept", "component.valueCodeableConcept")),
+        replace(_concept("combo-data-absent-reason"), paths=("dataAbsentReason", "component.dataAbsentReason")),
         *_PATIENT,
         _reference("based-on", "basedOn", "ServiceRequest", "CarePlan"),
         _reference("part-of", "partOf", "Procedure"),
@@ -224,6 +238,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _reference("condition", "addresses", "Condition"),
         _reference("activity-reference", "activity.reference", "Task", "Appointment", "ServiceRequest"),
         _reference("performer", "activity.detail.performer", *_PARTY),
+        _unindexed("care-team", "careTeam", "CareTeam"),
+        _unindexed("goal", None, "Goal"),
         _ENCOUNTER,
         *_PROTOCOL,
         _date("date", "period", main=True),
@@ -281,6 +297,7 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _reference("link", "link.other", "Patient"),
         _date("birthdate", "birthDate"),
         _date("death-date", "deceasedDateTime"),
+        replace(_code("deceased", _BOOLEAN), paths=("deceasedBoolean", "deceasedDateTime"), shape=Shape.TRUTH),
     ),
     "Practitioner": (
         _IDENTIFIER,
@@ -342,6 +359,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _concept("topic"),
         _concept("type"),
         _canonical("definition", "action.definitionCanonical", "PlanDefinition", "Questionnaire"),
+        *map(_related, ("composed-of", "derived-from", "predecessor", "successor")),
+        _related("depends-on", "library"),
     ),
     "OperationDefinition": (
         *_DEFINITION,
@@ -351,6 +370,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _code("system", _BOOLEAN),
         _code("instance", _BOOLEAN),
         _canonical("base", "base", "OperationDefinition"),
+        _canonical("input-profile", "inputProfile", "StructureDefinition"),
+        _canonical("output-profile", "outputProfile", "StructureDefinition"),
     ),
     "CodeSystem": (
         _IDENTIFIER,
@@ -390,6 +411,8 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _reference("entity", "entity.what", *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         _concept("agent-type", "agent.type"),
         _concept("agent-role", "agent.role"),
+        _coding("signature-type", "signature.type"),
+        _unindexed("location", None, "Location"),
         _date("recorded", main=True),
         _date("when", "occurredDateTime"),
     ),

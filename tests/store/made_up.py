@@ -49,9 +49,11 @@ class Maker:
         for parameter in parameters:
             if parameter.name != "status" and self._pick.random() < 0.5:
                 path = self._pick.choice(parameter.paths)
-                filtered = re.fullmatch(r'telecom \? \(@\.system == "(\w+)"\)\.value', path)
+                filtered = re.fullmatch(r'(\w+) \? \(@\.(\w+) == "([\w-]+)"\)\.(\w+)', path)
                 if filtered:
-                    made.setdefault("telecom", []).append({"system": filtered[1], "value": self._pick.choice(CODES)})
+                    several, kind, one, element = filtered.groups()
+                    value = self._pick.choice(URLS if element == "resource" else CODES)
+                    made.setdefault(several, []).append({kind: one, element: value})
                 else:
                     self._put(made, type_, path.split("."), parameter.targets)
         return made

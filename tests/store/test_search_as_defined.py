@@ -55,7 +55,7 @@ def _asked(parameter: SearchParameter) -> Iterator[tuple[str, str]]:
 def _tokens(parameter: SearchParameter) -> Iterator[tuple[str, str]]:
     texts = [*CODES, "true", "false", f"{CODES[0]},{CODES[1]}", TEXTS[0]]
     texts += STATUSES.get(parameter.type, ()) if parameter.name == "status" else ()
-    if parameter.shape is not Shape.CODE:
+    if parameter.shape not in (Shape.CODE, Shape.TRUTH):
         texts += [f"{system}|{CODES[0]}" for system in (*SYSTEMS, "")] + [f"{SYSTEMS[0]}|"]
     yield from ((modifier, text) for text in texts for modifier in ("", "not"))
 
