@@ -49,9 +49,10 @@ class Server:
         read: Json = json.loads(self._ask(asked)[1])
         return read
 
-    def entries(self, asked: Asked) -> int:
-        """How many resources are shown, includes among them."""
-        return len(self.bundle(asked).get("entry", ()))
+    def entries(self, asked: Asked) -> tuple[int, int]:
+        """How many resources are found, and how many come with them."""
+        modes = [entry["search"]["mode"] for entry in self.bundle(asked).get("entry", ())]
+        return modes.count("match"), modes.count("include")
 
     def _ask(self, asked: Asked) -> tuple[float, bytes]:
         headers = {HEADER: asked.caller, **({"Cache-Control": "no-store"} if asked.fresh else {})}
@@ -92,9 +93,13 @@ def _figure(took: list[float]) -> Figure:
     return Figure(ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100])
 
 
-def results(name: str, asked: Mapping[Server, Sequence[Asked]]) -> int:
-    """How many resources each answer shows. Raises ClickException when they are not as many everywhere."""
-    counts = {server.entries(one) for server, paths in asked.items() for one in paths}
-    if len(counts) != 1:
-        raise click.ClickException(f"{name}: results differ: {sorted(counts)}")
-    return counts.pop()
+def results(name: str, asked: Mapping[Server, Sequence[Asked]], *, included_too: bool = True) -> str:
+    """How many resources each answer finds and how many come with them; the latter of each server, where it may differ
+    and does. Raises ClickException where an answer shows more than another.
+    """
+    counts = [[server.entries(one) for one in paths] for server, paths in asked.items()]
+    found = {matches for each in counts for matches, _ in each}
+    included = list(dict.fromkeys("/".join(map(str, sorted({more for _, more in each}))) for each in counts))
+    if len(found) != 1 or (included_too and (len(included) != 1 or "/" in included[0])):
+        raise click.ClickException(f"{name}: results differ: {counts}")
+    return f"{found.pop()} + {', '.join(included)}"

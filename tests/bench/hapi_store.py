@@ -20,6 +20,12 @@ _TRIES = 5
 """HAPI now and then rolls back a transaction because of another one."""
 
 
+def has(hapi: str, referrals: int) -> bool:
+    """Whether an earlier run has put so many there."""
+    answer = requests.get(f"{hapi}/ServiceRequest", {"_summary": "count"}, timeout=60, proxies={"http": ""})
+    return bool(answer.json()["total"] == referrals)
+
+
 def post(url: str, hapi: str) -> int:
     """Puts there what every referral in the store consists of, a transaction for each, oldest first; gives how many
     resources. Raises ClickException when HAPI refuses something.

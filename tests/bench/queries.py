@@ -14,6 +14,9 @@ NEW_MESSAGES = 10
 SAMPLES = 20
 """Of how many referrals, spread over the years, patient and number are asked for in turn."""
 PAGE = 50
+"""Said in each search, as servers differ in what they show unasked."""
+WIDE = 200
+"""Room for what is included too: HAPI counts it."""
 STEP = 1000
 """The pages by which one comes to the middle of a long result."""
 _UNIT = lives.TEAMS["gavle"]
@@ -44,7 +47,7 @@ def six(url: str, server: Server, *, is_hapi: bool = False) -> dict[str, tuple[A
             Asked(
                 f"/fhir/Task?owner=HealthcareService/{team},PractitionerRole/{team}-internet-therapist-1"
                 "&status=requested,received,accepted,in-progress,on-hold&_sort=-_lastUpdated"
-                "&_include=Task:focus&_include=Task:patient",
+                f"&_include=Task:focus&_include=Task:patient&_count={WIDE}",
                 f"therapist {team}",
             )
             for team in lives.TEAMS
@@ -52,7 +55,8 @@ def six(url: str, server: Server, *, is_hapi: bool = False) -> dict[str, tuple[A
         "reply poll": tuple(_poll(recipient, server) for recipient in recipients.values()),
         "patient history": tuple(
             Asked(
-                f"/fhir/ServiceRequest?patient=Patient/{one.patient}&_sort=-authored&_include=ServiceRequest:patient",
+                f"/fhir/ServiceRequest?patient=Patient/{one.patient}&_sort=-authored&_include=ServiceRequest:patient"
+                f"&_count={PAGE}",
                 f"therapist {one.team}",
             )
             for one in samples
@@ -62,7 +66,9 @@ def six(url: str, server: Server, *, is_hapi: bool = False) -> dict[str, tuple[A
             for one in samples
         ),
         "a page deep in the result": (_half_way(url, recipients[_UNIT], server),),
-        "Observation by value": (Asked(f"/fhir/Observation?value-quantity=ge{lives.GRAVE}", "administrator"),),
+        "Observation by value": (
+            Asked(f"/fhir/Observation?value-quantity=ge{lives.GRAVE}&_count={PAGE}", "administrator"),
+        ),
     }
 
 
