@@ -118,8 +118,8 @@ class SearchQuery:
     clauses: tuple[Clause, ...] = ()
     ids: tuple[str, ...] | None = None
     """`_id`"""
-    last_updated: tuple[DateValue, ...] = ()
-    """`_lastUpdated`; all hold at once."""
+    last_updated: tuple[tuple[DateValue, ...], ...] = ()
+    """`_lastUpdated`; of each one alternative holds."""
     sort: tuple[Sort, ...] = ()
     count: int = DEFAULT_COUNT
     includes: tuple[Include, ...] = ()

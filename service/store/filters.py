@@ -4,12 +4,12 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from service.store.asked import Clause, DateValue, QuantityValue, TokenValue, Value
 from service.store.index_values import indexed
-from service.store.search_kinds import Kind, SearchParameter, Shape
+from service.store.search_kinds import LAST_UPDATED, Kind, SearchParameter, Shape
 
 
 class Parameters:
@@ -36,6 +36,10 @@ def filter_condition(clause: Clause, seen: Seen, parameters: Parameters, of: str
         return f"NOT ({present})" if clause.missing else f"({present})"
     if clause.chained:
         return _chain(clause, seen, parameters, of)
+    if clause.parameter is LAST_UPDATED:
+        alternatives = [value for value in clause.values if isinstance(value, DateValue)]
+        (age,) = age_conditions([alternatives], parameters)
+        return age.format(age=f"{of}.last_updated")
     if clause.parameter.main:
         one = _main_date
     else:
@@ -44,30 +48,29 @@ def filter_condition(clause: Clause, seen: Seen, parameters: Parameters, of: str
     return f"NOT ({any_of})" if clause.modifier == "not" else f"({any_of})"
 
 
-def age_conditions(values: Sequence[DateValue], parameters: Parameters) -> list[str]:
-    """SQL conditions on `{age}` (lastUpdated, an instant) for `_lastUpdated` values.
+def age_conditions(asked: Iterable[Iterable[DateValue]], parameters: Parameters) -> list[str]:
+    """SQL conditions on `{age}` (lastUpdated, an instant) for `_lastUpdated`s, each with its alternatives.
 
     `gt` takes a written time as an exact instant, whatever its precision: a client that cut off microseconds sees some
     resources again and skips none (contract 8). A written date covers its day, as in R4.
     """
-    conditions = []
-    for value in values:
-        low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
-        after = f"{{age}} > {low}" if value.moment.exact else f"{{age}} >= {high}"
-        conditions.append(
-            {
-                "eq": f"({{age}} >= {low} AND {{age}} < {high})",
-                "ne": f"({{age}} < {low} OR {{age}} >= {high})",
-                "gt": after,
-                "sa": after,
-                "ge": f"{{age}} >= {low}",
-                "lt": f"{{age}} < {low}",
-                "eb": f"{{age}} < {low}",
-                "le": f"{{age}} < {high}",
-                "ap": f"({{age}} >= {low} - {_NEAR} AND {{age}} < {high} + {_NEAR})",
-            }[value.prefix]
-        )
-    return conditions
+    return [f"({' OR '.join([_age_condition(value, parameters) for value in any_of])})" for any_of in asked]
+
+
+def _age_condition(value: DateValue, parameters: Parameters) -> str:
+    low, high = parameters.add(value.moment.low), parameters.add(value.moment.high)
+    after = f"{{age}} > {low}" if value.moment.exact else f"{{age}} >= {high}"
+    return {
+        "eq": f"({{age}} >= {low} AND {{age}} < {high})",
+        "ne": f"({{age}} < {low} OR {{age}} >= {high})",
+        "gt": after,
+        "sa": after,
+        "ge": f"{{age}} >= {low}",
+        "lt": f"{{age}} < {low}",
+        "eb": f"{{age}} < {low}",
+        "le": f"{{age}} < {high}",
+        "ap": f"({{age}} >= {low} - {_NEAR} AND {{age}} < {high} + {_NEAR})",
+    }[value.prefix]
 
 
 def elements(parameter: SearchParameter, parameters: Parameters, of: str) -> str:

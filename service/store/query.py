@@ -16,9 +16,10 @@ from fhir_mappings.issues import Issue, IssueCode, error
 from service.store import query_values
 from service.store.asked import DEFAULT_COUNT, Clause, DateValue, Include, SearchQuery, Sort, TokenValue, Value
 from service.store.query_values import Unreadable, is_id, split, unescape
+from service.store.search_kinds import LAST_UPDATED
 from service.store.search_parameters import BY_TYPE, Kind, SearchParameter, Shape
 
-__all__ = ["DEFAULT_COUNT", "MAX_COUNT", "SearchQuery", "TokenValue", "page_token", "parse_query"]
+__all__ = ["DEFAULT_COUNT", "MAX_COUNT", "SearchQuery", "TokenValue", "modifiers_of", "page_token", "parse_query"]
 
 MAX_COUNT = 1000
 MAX_PARAMETERS = 100
@@ -58,6 +59,11 @@ def parse_query(
             return [_cannot(IssueCode.VALUE, "A search cannot hold U+0000.")]
         reader.read(name, value)
     return reader.end()
+
+
+def modifiers_of(parameter: SearchParameter) -> frozenset[str]:
+    """What may follow a parameter's name after a colon, beside the types that it refers to."""
+    return _MODIFIERS[parameter.kind] - ({"identifier"} if parameter.shape is Shape.CANONICAL else set())
 
 
 def page_token(values: Sequence[str], id_: str) -> str:
@@ -138,8 +144,7 @@ class _Reader:
                 return None
             return Clause(parameter, modifier, (), missing=text == "true")
         target = None
-        known = _MODIFIERS[parameter.kind] - ({"identifier"} if parameter.shape is Shape.CANONICAL else set())
-        if modifier is not None and modifier not in known:
+        if modifier is not None and modifier not in modifiers_of(parameter):
             if modifier not in parameter.targets:
                 self._refuse(IssueCode.NOT_SUPPORTED, f"Modifier ':{modifier}' is not supported for {parameter.name}.")
                 return None
@@ -180,7 +185,8 @@ class _Reader:
     def _leads_nowhere(parameter: SearchParameter, tail: str) -> bool:
         """True for a chain whose last name is no parameter of any type it could be about."""
         name = tail.partition(".")[0].partition(":")[0]
-        return name != "_id" and not any(name in BY_TYPE.get(type_, {}) for type_ in parameter.targets)
+        known = name in ("_id", LAST_UPDATED.name) or any(name in BY_TYPE.get(type_, {}) for type_ in parameter.targets)
+        return not (known and parameter.targets)
 
     def _chain(self, parameter: SearchParameter, target: str | None, tail: str, text: str) -> Clause | None:
         if parameter.shape is Shape.CANONICAL or "." in tail:
@@ -199,6 +205,9 @@ class _Reader:
                 self._refuse(IssueCode.TOO_COSTLY, f"'{parameter.name}._id' has more than {MAX_VALUES} values.")
                 return None
             return Clause(parameter, None, tuple(f"{type_}/{id_}" for type_ in targets for id_ in ids))
+        if name == LAST_UPDATED.name and not modifier:
+            held_there = self._clause(LAST_UPDATED, None, text)
+            return held_there and Clause(parameter, None, (), chained=tuple((type_, held_there) for type_ in targets))
         known = [(type_, BY_TYPE[type_][name]) for type_ in targets if name in BY_TYPE.get(type_, {})]
         if not known:
             self._refuse(IssueCode.NOT_SUPPORTED, f"'{name}' is no search parameter of {target} to end in.")
@@ -214,14 +223,10 @@ class _Reader:
         self.query = replace(self.query, ids=asked)
 
     def _last_updated(self, text: str) -> None:
-        if len(split(text)) > 1:
-            self._refuse(IssueCode.NOT_SUPPORTED, "'_lastUpdated' takes one value; repeat the parameter for a range.")
-            return
-        value = query_values.date("_lastUpdated", text)
-        if isinstance(value, DateValue):
-            self.query = replace(self.query, last_updated=(*self.query.last_updated, value))
-        else:
-            self._refuse(IssueCode.VALUE, value)
+        clause = self._clause(LAST_UPDATED, None, text)
+        if clause is not None:
+            alternatives = tuple(value for value in clause.values if isinstance(value, DateValue))
+            self.query = replace(self.query, last_updated=(*self.query.last_updated, alternatives))
 
     # ------------------------------------------------------------ what is shown, and in which order
 

@@ -59,3 +59,7 @@ class SearchParameter:
     def can_be_of(self, system: str | None) -> bool:
         """Whether a bare code can be meant by a token with this system (None: any, '': none)."""
         return not system or system == self.system
+
+
+LAST_UPDATED = SearchParameter("", "_lastUpdated", Kind.DATE, ())
+"""What every type has besides its own parameters; a column, not an element."""

@@ -276,6 +276,34 @@ def test_last_updated_takes_every_prefix(store: Store) -> None:
     assert _found(store, "Task", ("_lastUpdated", f"gt{middle.last_updated.year}")) == []
 
 
+@pytest.mark.parametrize("driver", [[], [("owner", "gavle")]])
+def test_of_several_ages_one_must_hold_and_pages_follow_each_other_all_the_same(
+    store: Store, driver: list[tuple[str, str]]
+) -> None:
+    for group in range(5):
+        with store.change() as change:
+            change.write([Write(task(f"t-{group}-{number}")) for number in range(2)])
+    view = store.view()
+    ages = [instant(view.get("Task", f"t-{group}-0").last_updated) for group in range(5)]  # type: ignore[union-attr]  # stored
+    outside = ("_lastUpdated", f"lt{ages[1]},gt{ages[2]}")
+    pages = _walk(store, "Task", ("_count", "1"), ("_sort", "_lastUpdated"), outside, *driver)
+    assert [page for page in pages if page] == [[f"t-{group}-{number}" for number in range(2)] for group in (0, 3, 4)]
+    both = (outside, ("_lastUpdated", f"{ages[0]},{ages[4]}"), *driver)
+    assert _found(store, "Task", *both) == ["t-0-0", "t-0-1", "t-4-0", "t-4-1"]
+
+
+def test_a_chain_leads_to_the_age_of_what_is_referred_to(store: Store) -> None:
+    _store(store, patient(), task("t-1"))
+    young = patient() | {"id": "p-2"}
+    _store(store, young, task("t-2", **{"for": {"reference": "Patient/p-2"}}))
+    stored = store.view().get("Patient", "p-2")
+    assert stored is not None
+    age = instant(stored.last_updated)
+    assert _found(store, "Task", ("patient._lastUpdated", f"ge{age}")) == ["t-2"]
+    assert _found(store, "Task", ("subject:Patient._lastUpdated", f"lt{age}")) == ["t-1"]
+    assert _found(store, "Task", ("patient._lastUpdated", f"lt2001,{age}")) == ["t-2"]
+
+
 def test_a_client_that_cut_off_microseconds_sees_some_again_and_skips_none(store: Store) -> None:
     _store(store, task("t-1"), task("t-2"))
     seen = store.view().get("Task", "t-1")

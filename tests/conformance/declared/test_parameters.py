@@ -122,6 +122,8 @@ def test_ids_and_ages_find_what_is_stored(here: Here, type_: str) -> None:
         ("ne", {i for i, age in ages.items() if age != middle}),
     ):
         assert ids(("_lastUpdated", f"{prefix}{middle}")) == sorted(wanted), prefix
+    ends = [id_ for id_, age in ages.items() if age in (stamps[0], stamps[-1])]
+    assert ids(("_lastUpdated", f"le{stamps[0]},ge{stamps[-1]}")) == sorted(ends)
     day = [(prefix, len(ids(("_lastUpdated", prefix + middle[:4])))) for prefix in PREFIXES]
     assert dict(day)["eq"] + dict(day)["ne"] == len(resources)
 
