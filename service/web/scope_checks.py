@@ -77,6 +77,23 @@ def check_making(caller: Caller, type_: str) -> None:
     check_scope(caller, "POST", f"/fhir/{type_}")
 
 
+def check_telling(caller: Caller, type_: str) -> None:
+    """Raises InsufficientScope where the caller's token is not good for being told of every resource of a type: who
+    subscribes is told by what the caller may see, whatever the search of a scope leaves of it.
+    """
+    if caller.scopes is None:
+        return
+    lacking = [(type_, letter) for letter in "rs" if all(scope.query for scope in caller.scopes.for_(type_, letter))]
+    if lacking:
+        told = error(
+            IssueCode.FORBIDDEN,
+            None,
+            f"Inloggningen måste gälla alla {type_} utan urval, eftersom en prenumeration berättar om alla.",
+            f"a Subscription tells of every {type_}: the token needs the scope system/{type_}.rs without a search",
+        )
+        raise InsufficientScope(lacking, [told])
+
+
 def check_entries(caller: Caller, asked: Iterable[tuple[Entry, str]]) -> None:
     """Raises InsufficientScope where the caller's token is not good for every entry of a transaction, each with the
     path of its URL below the base.

@@ -16,8 +16,10 @@ from service.referral.refusal import Kind, Refusal
 from service.store.subscription_records import SubscriptionRow
 from service.subscriptions.notifications import Notice, Occasion
 from service.subscriptions.reading import Content, Wanted, read_subscription
+from service.subscriptions.topics import DEFINITIONS
 from service.web import replies
-from service.web.requests_in import base_url, house, is_strict, read_json
+from service.web.requests_in import base_url, caller, house, is_strict, read_json
+from service.web.scope_checks import check_telling
 from service.web.subscribers import mine, own, shown
 
 blueprint = Blueprint("queries", __name__)
@@ -64,6 +66,8 @@ def events(id_: str) -> Response:
     asked = _parameters()
     first, last = (_number(asked, f"events{end}Number", usual) for end, usual in (("Since", 1), ("Until", _LARGEST)))
     read = read_subscription(row.sent, house().canonical, row.base)
+    if isinstance(read, Wanted):
+        check_telling(caller(), DEFINITIONS[read.topic].focus)
     usual = read.content if isinstance(read, Wanted) else Content.EMPTY
     content = next((Content(value) for value in asked.get("content", []) if value in tuple(Content)), usual)
     found = house().store.subscriptions.events(id_, first, last, _MOST_EVENTS)

@@ -20,6 +20,7 @@ from service.subscriptions.reading import GUIDE, Wanted, read_subscription
 from service.subscriptions.topics import DEFINITIONS, Topic, canonical_url, topic_of
 from service.web import subscription_queries
 from service.web.requests_in import Body, base_url, caller, house, if_match, read_resource, sight
+from service.web.scope_checks import check_telling
 from service.web.subscribers import MASK, answer, own, owner
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/fhir/Subscription")
@@ -156,10 +157,12 @@ def described(canonical: Canonical) -> Json:
     }
 
 
-def _authorise(criteria: str) -> None:
+def _authorise(criteria: str, *, tells: bool) -> None:
     topic, role = topic_of(criteria, house().canonical), caller().role
     if topic is not None and role not in DEFINITIONS[topic].told:
         raise forbidden("Den här rollen får inte prenumerera på ämnet.", f"{role} may not subscribe to {topic}")
+    if topic is not None and tells:  # who ends the sending learns nothing by it
+        check_telling(caller(), DEFINITIONS[topic].focus)
     if lacks_reason(caller()):
         raise needs_reason()
     if not sight().sees_referrals:
@@ -182,7 +185,7 @@ def _wanted(body: Body, *, checked: bool = True) -> Wanted:
     against_r4 = [issue for issue in body.issues if is_error(issue)]
     if against_r4:
         raise Refusal(Kind.UNREADABLE, [*against_r4, *own])
-    _authorise(text(body.resource, "criteria") or "")
+    _authorise(text(body.resource, "criteria") or "", tells=checked)
     if isinstance(read, list) or own:
         raise Refusal(Kind.INVALID, own)
     return read

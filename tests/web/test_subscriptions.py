@@ -10,6 +10,7 @@ import pytest
 from fhir_mappings.r4 import validate
 from fhir_mappings.records import Json
 from service.subscriptions.topics import DEFINITIONS
+from tests.web.authenticated import WithToken, register, token_of
 from tests.web.caller import FHIR, UNIT, S, Sluss, content, issues, places, text_of
 
 GUIDE = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
@@ -348,3 +349,48 @@ def test_what_cannot_be_done_with_one_is_405(here: Sluss, method: str, type_: st
 def test_a_number_that_is_none_is_refused(here: Sluss) -> None:
     mine = made(here)
     assert here.get(f"/fhir/Subscription/{mine['id']}/$events?eventsSinceNumber=two").status_code == 400
+
+
+@pytest.fixture
+def smart(another: Callable[..., Sluss]) -> Sluss:
+    """Where tokens count, and one client is known."""
+    known = another(auth="smart", subscription_hosts=("ehr.example",))
+    register(known, "ehr", "therapist")
+    return known
+
+
+def _narrow(sluss: Sluss, *scopes: str) -> Sluss:
+    """The client, with a token that is good for this."""
+    return WithToken(sluss, token_of(sluss, "ehr", scope=" ".join(("system/Subscription.cruds", *scopes))))
+
+
+NARROW = (
+    (),
+    ("system/Task.r",),
+    ("system/Task.s", "system/ServiceRequest.rs"),
+    ("system/Task.rs?owner=HealthcareService/gavle",),
+    ("system/Task.r", "system/Task.s?status=requested"),
+)
+
+
+@pytest.mark.parametrize("scopes", NARROW)
+def test_a_token_that_does_not_see_all_of_a_topic_does_not_subscribe_to_it(
+    smart: Sluss, scopes: tuple[str, ...]
+) -> None:
+    answer = _narrow(smart, *scopes).post("/fhir/Subscription", wanted())
+    assert answer.status_code == 403
+    assert "system/Task.rs without a search" in issues(answer)[0]["diagnostics"]
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("scopes", NARROW)
+def test_nor_does_it_change_what_another_token_has_made_or_read_its_events(
+    smart: Sluss, scopes: tuple[str, ...]
+) -> None:
+    mine = made(_narrow(smart, "system/Task.rs", "system/Task.rs?status=requested"))
+    path, narrow = f"/fhir/Subscription/{mine['id']}", _narrow(smart, *scopes)
+    assert narrow.put(path, mine).status_code == 403
+    assert narrow.get(f"{path}/$events").status_code == 403
+    assert narrow.get(path).status_code == 200
+    assert narrow.put(path, {**mine, "status": "off"}).status_code == 200
+    assert narrow.call("DELETE", path).status_code == 204
