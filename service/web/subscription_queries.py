@@ -4,6 +4,7 @@ https://hl7.org/fhir/uv/subscriptions-backport/operations.html
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
@@ -13,6 +14,8 @@ from fhir_mappings.elements import child, children, text
 from fhir_mappings.issues import Issue, IssueCode, Severity, error, to_operation_outcome
 from fhir_mappings.strict_json import dump
 from service.referral.refusal import Kind, Refusal
+from service.store import query_values
+from service.store.asked import DateValue
 from service.store.subscription_records import SubscriptionRow
 from service.subscriptions.notifications import Notice, Occasion
 from service.subscriptions.reading import Content, Wanted, read_subscription
@@ -32,7 +35,7 @@ _LARGEST = 2**31 - 1
 
 @blueprint.get("")
 def by_get() -> Response:
-    """search-type among one's own: `_id`, `status`, `url`."""
+    """search-type among one's own, by what `FOUND_BY` has."""
     return _search(list(request.args.items(multi=True)))
 
 
@@ -104,7 +107,7 @@ def _statuses(rows: list[SubscriptionRow]) -> Response:
 
 def _search(asked: list[tuple[str, str]]) -> Response:
     given = [(name, value) for name, value in asked if value and name not in ("_format", "_pretty")]
-    modified = dict.fromkeys(name for name, _ in given if name not in _FOUND_BY and name.partition(":")[0] in _FOUND_BY)
+    modified = dict.fromkeys(name for name, _ in given if name not in FOUND_BY and name.partition(":")[0] in FOUND_BY)
     if modified:
         raise Refusal(Kind.UNREADABLE, [_unmodified(name) for name in modified])
     told = [
@@ -112,17 +115,18 @@ def _search(asked: list[tuple[str, str]]) -> Response:
             Severity.ERROR if is_strict() else Severity.WARNING,
             IssueCode.NOT_SUPPORTED,
             f"Sökparametern {name} finns inte.",
-            f"unknown search parameter {name!r}; known: {', '.join(_FOUND_BY)}, _count",
+            f"unknown search parameter {name!r}; known: {', '.join(FOUND_BY)}, _count",
         )
         for name in dict.fromkeys(name for name, _ in given)
-        if name not in _FOUND_BY and name not in ("_count", "_page")
+        if name not in FOUND_BY and name not in ("_count", "_page")
     ]
     if told and is_strict():
         raise Refusal(Kind.UNREADABLE, told)
-    used = [(name, value) for name, value in given if name in _FOUND_BY]
-    found = [
-        row for row in mine() if not any(_FOUND_BY[name](row).isdisjoint(value.split(",")) for name, value in used)
-    ]
+    used = [(name, value) for name, value in given if name in FOUND_BY]
+    wanted = [(name, [query_values.unescape(part) for part in query_values.split(value)]) for name, value in used]
+    if unreadable := [part for name, parts in wanted if name == _AGE for part in parts if not _age(part)]:
+        raise Refusal(Kind.UNREADABLE, [_no_age(part) for part in unreadable])
+    found = [row for row in mine() if all(any(FOUND_BY[name][1](row, one) for one in parts) for name, parts in wanted)]
     paging = {name: [value] for name, value in given if name in ("_count", "_page")}
     count, page = _number(paging, "_count", _USUAL_PAGE), paging.get("_page", [""])[0]
     left = [row for row in found if row.id > page]
@@ -140,10 +144,60 @@ def _unmodified(name: str) -> Issue:
     return error(IssueCode.NOT_SUPPORTED, None, "Sökningen kan inte utföras som den är skriven.", told)
 
 
-_STATUS = "http://hl7.org/fhir/subscription-status"
+def _age(written: str) -> DateValue | None:
+    read = query_values.date(_AGE, written)
+    return read if isinstance(read, DateValue) else None
 
-_FOUND_BY: Mapping[str, Callable[[SubscriptionRow], set[str]]] = {
-    "_id": lambda row: {row.id},
-    "status": lambda row: {row.status, f"{_STATUS}|{row.status}"},
-    "url": lambda row: {text(child(row.sent, "channel"), "endpoint") or ""},
+
+def _no_age(written: str) -> Issue:
+    told = str(query_values.date(_AGE, written))
+    return error(IssueCode.VALUE, None, "Sökningen kan inte utföras som den är skriven.", told)
+
+
+def _is_as_old(row: SubscriptionRow, written: str) -> bool:
+    """As of any other type, `gt` takes a written time as an exact instant (contract 8)."""
+    asked, at = _age(written), row.last_updated
+    if asked is None:
+        return False
+    low, high = asked.moment.low, asked.moment.high
+    after = at > low if asked.moment.exact else at >= high
+    near = timedelta(days=1)
+    return {
+        "eq": low <= at < high,
+        "ne": not low <= at < high,
+        "gt": after,
+        "sa": after,
+        "ge": at >= low,
+        "lt": at < low,
+        "eb": at < low,
+        "le": at < high,
+        "ap": low - near <= at < high + near,
+    }[asked.prefix]
+
+
+def _in_channel(row: SubscriptionRow, name: str) -> str:
+    return text(child(row.sent, "channel"), name) or ""
+
+
+_AGE = "_lastUpdated"
+_STATUS = "http://hl7.org/fhir/subscription-status"
+_CHANNEL = "http://hl7.org/fhir/subscription-channel-type"
+_MEDIA = "urn:ietf:bcp:13"
+
+FOUND_BY: Mapping[str, tuple[str, Callable[[SubscriptionRow, str], bool]]] = {
+    "_id": ("token", lambda row, one: one == row.id),
+    _AGE: ("date", _is_as_old),
+    "status": ("token", lambda row, one: one in (row.status, f"{_STATUS}|{row.status}")),
+    "url": ("uri", lambda row, one: one == _in_channel(row, "endpoint")),
+    "criteria": (
+        "string",
+        lambda row, one: bool(one) and (text(row.sent, "criteria") or "").lower().startswith(one.lower()),
+    ),
+    "type": ("token", lambda row, one: one.removeprefix(f"{_CHANNEL}|") == _in_channel(row, "type")),
+    "payload": ("token", lambda row, one: one.removeprefix(f"{_MEDIA}|") == _in_channel(row, "payload") != ""),
+    "contact": (
+        "token",
+        lambda row, one: bool(one) and any(text(each, "value") == one for _, each in children(row.sent, "contact")),
+    ),
 }
+"""Search parameter → its kind, and whether a Subscription has one value of it."""

@@ -13,6 +13,7 @@ from fhir_mappings.records import Json
 from fhir_mappings.strict_json import dump
 from fhir_mappings.terminology import Canonical
 from service.access.seeing import lacks_reason
+from service.definitions.search import definition_of
 from service.referral.refusal import Kind, Refusal, forbidden, invalid, needs_reason
 from service.store.subscription_records import NewSubscription
 from service.subscriptions.endpoints import Endpoints
@@ -146,9 +147,8 @@ def described(canonical: Canonical) -> Json:
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
         "searchParam": [
-            {"name": "_id", "type": "token"},
-            {"name": "status", "type": "token"},
-            {"name": "url", "type": "uri"},
+            {"name": name, "definition": definition_of("Subscription", name), "type": kind}
+            for name, (kind, _) in subscription_queries.FOUND_BY.items()
         ],
         "operation": [
             {"name": name, "definition": f"{GUIDE}/OperationDefinition/backport-subscription-{name}"}

@@ -277,6 +277,28 @@ def test_search_finds_ones_own_by_status_and_address_in_pages(here: Sluss) -> No
     assert (counted["total"], counted.get("entry")) == (2, None)
 
 
+def test_search_finds_ones_own_by_topic_channel_contact_and_age(here: Sluss) -> None:
+    tasks, replies = made(here), made(here, "reply-sent", payload="application/json")
+    wanted_with = wanted() | {"contact": [{"system": "email", "value": "drift@ehr.example"}]}
+    reached = content(here.post("/fhir/Subscription", wanted_with))
+
+    def found(query: str) -> set[str]:
+        return {one["id"] for one in here.search(f"Subscription?{query}")}
+
+    everyone = {tasks["id"], replies["id"], reached["id"]}
+    assert found(f"criteria={S}/subscriptiontopic/reply") == {replies["id"]}
+    assert found("criteria=reply-sent") == set()
+    assert found("type=rest-hook") == everyone
+    assert found("type=email") == set()
+    assert found("payload=application/fhir%2Bjson") == everyone - {replies["id"]}
+    assert found("contact=drift@ehr.example,nobody") == {reached["id"]}
+    age = reached["meta"]["lastUpdated"]
+    ages = {"": 1, "ne": 2, "gt": 0, "ge": 1, "lt": 2, "le": 3, "sa": 0, "eb": 2, "ap": 3}
+    assert {prefix: len(found(f"_lastUpdated={prefix}{age}")) for prefix in ages} == ages
+    assert found(f"_lastUpdated=lt2001,{age}") == {reached["id"]}
+    assert here.get("/fhir/Subscription?_lastUpdated=yesterday").status_code == 400
+
+
 FORM = "application/x-www-form-urlencoded"
 
 
