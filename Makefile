@@ -30,7 +30,7 @@ serve: install ## the service with its worker on http://127.0.0.1:8080
 hapi: install ## a real HAPI FHIR server on loopback until Ctrl-C, to set SLUSS_FHIR_SERVER_URL to; needs Java 17 and Maven
 	$(BIN)/python -m tests.hapi
 
-bench: install ## figures, each beside a bound measured in the same run, in half an hour and 45 GB; what HAPI has part in needs Java 17 and Maven
+bench: install ## figures, each beside a bound measured in the same run, in an hour and 60 GB; what HAPI has part in needs Java 17 and Maven
 	@missed=0; for part in tests.bench tests.bench.searches tests.bench.hapi; do $(BIN)/python -m $$part || missed=1; done; exit $$missed
 
 check: install ## lint, types, imports, packs
