@@ -24,6 +24,7 @@ DEFINITIONS: frozenset[str] = frozenset(
         "OperationDefinition",
         "PlanDefinition",
         "Questionnaire",
+        "SearchParameter",
         "StructureDefinition",
         "ValueSet",
     }

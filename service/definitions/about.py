@@ -18,7 +18,7 @@ def headed(type_: str, id_: str, base: str, version: str, *, title: str, descrip
         "id": id_,
         "url": f"{base}/{type_}/{id_}",
         "version": version,
-        "name": "".join(word.capitalize() for word in id_.split("-")),
+        "name": "".join(word[:1].upper() + word[1:] for word in id_.split("-")),
         "title": title,
         "status": "active",
         "experimental": False,

@@ -1,11 +1,11 @@
 """Which of HL7's SearchParameters each of ours is. https://hl7.org/fhir/R4/searchparameter-registry.html
 
-Sluss has none of its own. A test compares these with the definitions that HAPI brings along.
+A test compares these with the definitions that HAPI brings along.
 """
 
 _BASE = "http://hl7.org/fhir/SearchParameter"
 
-_DEFINITIONS = {"CodeSystem", "OperationDefinition", "StructureDefinition", "ValueSet"}
+_DEFINITIONS = {"CodeSystem", "OperationDefinition", "SearchParameter", "StructureDefinition", "ValueSet"}
 _PEOPLE = {"Patient", "Practitioner"}
 
 _SHARED = {

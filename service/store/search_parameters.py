@@ -404,6 +404,14 @@ _TABLE: dict[str, tuple[SearchParameter, ...]] = {
         _code("kind", f"{_FHIR}structure-definition-kind"),
         _uri("type"),
     ),
+    "SearchParameter": (
+        *(parameter for parameter in _DEFINITION if parameter.name != "title"),  # R4 gives it none
+        _code("base", f"{_FHIR}resource-types"),
+        _code("code"),
+        _code("target", f"{_FHIR}resource-types"),
+        _code("type", f"{_FHIR}search-param-type"),
+        _canonical("derived-from", "derivedFrom", "SearchParameter"),
+    ),
     "Provenance": (
         _reference("target", None, *_OF_A_REFERRAL, *_ORGANISED, "Patient"),
         _reference("patient", "target", "Patient", rows="target"),
@@ -473,6 +481,7 @@ STATUSES: dict[str, tuple[str, ...]] = {
         "CodeSystem": "draft active retired unknown",
         "ValueSet": "draft active retired unknown",
         "StructureDefinition": "draft active retired unknown",
+        "SearchParameter": "draft active retired unknown",
     }.items()
 }
 """The required value sets of `status`. An index row is keyed by status, so a search without one asks for each of these.

@@ -36,8 +36,9 @@ def of(name: str, type_: str) -> dict[str, Json]:
 def test_every_definition_is_sound_r4_and_says_what_it_is(definition: Json) -> None:
     assert validate(definition) == []
     assert definition["url"] == f"{S}/{definition['resourceType']}/{definition['id']}"
-    for name in ("version", "name", "title", "status", "description"):
+    for name in ("version", "name", "status", "description"):
         assert definition[name]
+    assert ("title" in definition) is (definition["resourceType"] != "SearchParameter"), "R4 gives that one none"
     assert definition["resourceType"] in DEFINITIONS
     assert "meta" not in definition
 

@@ -43,7 +43,11 @@ def _compiled(expression: str) -> Any:
 
 def elements(resource: Json, name: str) -> list[Any]:
     """What R4's expression for a parameter finds in a resource."""
-    _, expression, *_ = DEFINED[resource["resourceType"]][name]
+    return found_by(DEFINED[resource["resourceType"]][name][1], resource)
+
+
+def found_by(expression: str, resource: Json) -> list[Any]:
+    """What a parameter's expression finds in a resource."""
     found: list[Any] = []
     for part in expression.split(" | "):
         wanted = _OF_TYPE.search(part)

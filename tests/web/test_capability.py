@@ -152,8 +152,8 @@ def test_every_declared_parameter_finds_what_has_its_value(sluss: Sluss, stored:
     for type_, name, kind in _parameters():
         if name.startswith("_") or kind != "reference":
             continue
-        present = sluss.search(f"{type_}?{name}:missing=false")
-        absent = sluss.search(f"{type_}?{name}:missing=true")
+        present = sluss.search(f"{type_}?{name}:missing=false&_count=1000")
+        absent = sluss.search(f"{type_}?{name}:missing=true&_count=1000")
         everything = sluss.search(f"{type_}?_count=1000")
         assert len(present) + len(absent) == len(everything), (type_, name)
 
