@@ -117,14 +117,26 @@ def read_header(token: str, algorithms: Collection[str]) -> Header | str:
     return Header(algorithm, kid, jku, typ)
 
 
+UNREADABLE = "its claims cannot be read: JSON, each name once, without U+0000"
+"""Why a token is refused that says nothing that could be kept."""
+
+
 def said_issuer(token: str) -> str | None:
     """Who a token says that it is from, before anything of it is checked; None when it does not."""
+    claims = said_claims(token)
+    issuer = claims.get("iss") if claims is not None else None
+    return issuer if isinstance(issuer, str) else None
+
+
+def said_claims(token: str) -> Json | None:
+    """What a token says, before anything of it is checked; None for what is no sound JSON object, without U+0000 and
+    with every name once.
+    """
     try:
         claims = strict_json.parse(base64url_decode(token.split(".")[1]))
     except (ValueError, IndexError):
         return None
-    issuer = claims.get("iss") if isinstance(claims, dict) else None
-    return issuer if isinstance(issuer, str) else None
+    return claims if isinstance(claims, dict) else None
 
 
 def claims_of(token: str, header: Header, keys: KeySet) -> Json | str:
@@ -141,4 +153,4 @@ def claims_of(token: str, header: Header, keys: KeySet) -> Json | str:
     except (jwt.PyJWTError, ValueError, TypeError):
         return "its signature is not that of its key"
     claims = strict_json.parse(payload)
-    return claims if isinstance(claims, dict) else "its claims cannot be read"
+    return claims if isinstance(claims, dict) else UNREADABLE

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote
 
+from fhir_mappings.r4.bindings import RESOURCE_TYPES
+
 LETTERS = "cruds"
 """Create, read, update, delete, search; in this order."""
 
 _SCOPE = re.compile(r"(system|user)/([A-Z][A-Za-z]{1,63}|\*)\.([a-z]{1,5}|\*)(?:\?([^\s]{1,1000}))?")
+_TYPES = RESOURCE_TYPES | {"*"}
 _VERSION_1 = {"read": "rs", "write": "cud", "*": LETTERS}
 _LONGEST = 4000
 
@@ -23,7 +26,7 @@ class Scope:
     level: str
     """`system` or `user`."""
     type: str
-    """A resource type, or `*`."""
+    """A resource type of R4, or `*`."""
     letters: frozenset[str]
     """Of c, r, u, d and s."""
     query: tuple[tuple[str, str], ...] = ()
@@ -68,7 +71,7 @@ def read_scope(word: str) -> Scope | None:
         return None
     level, type_, said, search = found.groups()
     letters = _VERSION_1.get(said, said)
-    if not re.fullmatch("c?r?u?d?s?", letters):
+    if not re.fullmatch("c?r?u?d?s?", letters) or type_ not in _TYPES:
         return None
     query = tuple(parse_qsl(search, keep_blank_values=True)) if search else ()
     return Scope(level, type_, frozenset(letters), query) if bool(query) == bool(search) else None

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from fhir_mappings.records import Json
 from service.access.clients import ID, ISSUER
-from service.access.keys import CLIENTS_SIGN_WITH, Header, KeySet, claims_of, read_header, read_key_set, said_issuer
+from service.access.keys import (
+    CLIENTS_SIGN_WITH,
+    UNREADABLE,
+    Header,
+    KeySet,
+    claims_of,
+    read_header,
+    read_key_set,
+    said_claims,
+    said_issuer,
+)
 from service.access.published_keys import PublishedKeys
 from service.store.client_records import ClientRow
 from service.store.clients import Clients
@@ -26,6 +36,8 @@ def read_signed(token: str, clients: Clients, published: PublishedKeys) -> Signe
     header = read_header(token, CLIENTS_SIGN_WITH)
     if isinstance(header, str):
         return header
+    if said_claims(token) is None:
+        return UNREADABLE
     client = _named(said_issuer(token) or "", clients)
     if client is None or client.disabled_at is not None:
         return "iss is no client that is registered here"

@@ -40,6 +40,7 @@ def test_a_scope_is_read_as_smart_writes_it(written: str, read: Scope) -> None:
         "system/Task.dus",
         "system/Task.rr",
         "system/task.rs",
+        "system/Nope.rs",
         "system/Task.rs?",
         "system/Task.rs?=",
         "patient/Task.rs",

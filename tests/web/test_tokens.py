@@ -101,6 +101,7 @@ def test_without_a_scope_it_is_what_the_client_is_registered_for(sluss: Sluss) -
         ("system/*.cruds", "system/Task.read system/ServiceRequest.write", "system/Task.rs system/ServiceRequest.cud"),
         ("system/*.cruds", "launch/patient openid system/Task.rs", "system/Task.rs"),
         ("system/*.cruds", "system/Task.dus system/Task.r", "system/Task.r"),
+        ("system/*.cruds", "system/Nope.rs system/Task.r", "system/Task.r"),
         ("system/*.cruds", "user/Task.rs system/Task.s", "system/Task.s"),
     ],
 )
@@ -116,6 +117,19 @@ def test_what_is_granted_is_what_is_asked_for_as_far_as_it_is_registered(
 def test_a_scope_of_which_nothing_is_registered_is_invalid(sluss: Sluss, asked: str) -> None:
     register(sluss, "narrow", "referrer", organisations=("SE2321000198-EX01",), scopes=("system/Task.rs",))
     assert "system/Task.rs" in refused(ask(sluss, signed(claims(NOW, "narrow")), scope=asked), "invalid_scope")
+
+
+def test_a_type_that_does_not_exist_is_not_granted(sluss: Sluss) -> None:
+    register(sluss, "all", "referrer", organisations=("SE2321000198-EX01",))
+    answer = ask(sluss, signed(claims(NOW, "all")), scope="system/Nope.rs")
+    assert "system/*.cruds" in refused(answer, "invalid_scope")
+
+
+@pytest.mark.parametrize("claim", ["jti", "note"])
+def test_a_text_that_cannot_be_kept_is_told_as_what_it_is(sluss: Sluss, claim: str) -> None:
+    told = refused(ask(sluss, signed(claims(NOW, **{claim: "a\0b"}))), "invalid_client")
+    assert "claims cannot be read" in told
+    assert "registered" not in told
 
 
 def test_the_audience_may_be_the_issuer_or_a_list_of_the_one_audience(sluss: Sluss) -> None:
@@ -196,7 +210,8 @@ def test_with_authentication_off_there_are_no_tokens(another: Callable[..., Slus
     [
         ({"iss": "not_the_client"}, "iss"),
         ({"iss": None}, "iss"),
-        ({"iss": "\0"}, "iss"),
+        ({"iss": "\0"}, "claims cannot be read"),
+        ({"iss": 7}, "iss"),
         ({"sub": "not_the_client"}, "sub"),
         ({"sub": None}, "sub"),
         ({"aud": "https://other.example/auth/token"}, "aud"),
