@@ -1,8 +1,10 @@
 """The command line: `sluss serve`, `worker`, `exchange`, `db`, `pack`, `publish`, `cards`, `team`, `demo` …"""
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -98,6 +100,7 @@ def serve(host: str, port: int, workers: int, threads: int, with_worker: bool) -
         if settings.auth == "smart" and not store.clients.listed():
             click.echo(f"Nobody is registered yet, so everybody is refused. {FIRST_CLIENT}", err=True)
     store.close()
+    _must_be_free(host, port)
     server, beside = web_server("wsgi:app", host, port, workers, threads), list[subprocess.Popen[bytes]]()
     if with_worker:
         # not before the server hears when it is asked to end: the worker would be left
@@ -141,6 +144,21 @@ def web_server(target: str, host: str, port: int, workers: int, threads: int) ->
         workers_kill_timeout=LAST_REQUESTS,
         working_dir=Path(__file__).resolve().parent.parent,
     )
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises ClickException where nobody can listen there, or somebody does: web processes share a port, and would
+    share it with those of another service too, without a word.
+    """
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have just ended do not count
+            one.bind(address)
+    except OSError as problem:
+        taken = "another process listens there already; end it, or choose another --port"
+        told = taken if problem.errno == errno.EADDRINUSE else problem.strerror
+        raise click.ClickException(f"cannot serve on {host}, port {port}: {told}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -166,6 +166,35 @@ def test_what_stops_a_start_stops_the_real_process_too() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_second_service_on_the_same_port_is_told_that_it_is_taken(run: Run, server_url: str, tmp_path: Path) -> None:
+    settings = {"SLUSS_DATABASE_URL": new_database(server_url, _own("second"))}
+    assert run("db", "upgrade", **settings).exit_code == 0
+    with served(tmp_path / "log", **settings) as first:
+        port = first.url.rpartition(":")[2]
+        ended = subprocess.run(
+            [sys.executable, "-m", "service.cli", "serve", "--port", port],
+            env=environment(**settings),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert f"port {port}: another process listens there already" in ended.stderr
+        assert requests.get(f"{first.url}/health/live", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_is_not_this_machines_stops_the_start(run: Run, server_url: str, host: str) -> None:
+    settings = {"SLUSS_DATABASE_URL": new_database(server_url, _own("elsewhere"))}
+    assert run("db", "upgrade", **settings).exit_code == 0
+    settings |= {"SLUSS_AUTH": "smart", "SLUSS_PUBLIC_URL": "https://sluss.example"}
+    ended = run("serve", "--host", host, **settings)
+    assert ended.exit_code == 1
+    assert f"cannot serve on {host}, port 8080" in ended.output
+
+
 def test_the_service_starts_on_a_database_of_its_own_and_finds_everything_again_after_a_stop(tmp_path: Path) -> None:
     headers = {"Content-Type": "application/fhir+json"}
     with served(tmp_path / "log-1", SLUSS_DATA_DIR=str(tmp_path / "data")) as first:
