@@ -129,12 +129,24 @@ def to_fhir_service_request(
     return resource
 
 
+_RULES = "implicitRules"
+
+
 def unknown_modifier_extensions(element: object, expression: str) -> list[Issue]:
-    """One error for each modifierExtension in the element or below it; none is known to Sluss."""
+    """One error for each modifierExtension in the element or below it, and for each implicitRules, which is a modifier
+    too; none is known to Sluss.
+    """
     if not _holds_modifier_extension(element):
         return []
     return [
         error(
+            IssueCode.NOT_SUPPORTED,
+            place,
+            "Meddelandet följer regler som kan ändra innebörden och som vi inte känner till.",
+            "These implicitRules are not known here, so the resource cannot be understood safely.",
+        )
+        if place.endswith(_RULES)
+        else error(
             IssueCode.EXTENSION,
             place,
             "Här finns ett tillägg som kan ändra innebörden och som vi inte känner till.",
@@ -149,7 +161,7 @@ def _holds_modifier_extension(element: object) -> bool:
     waiting = [element]
     for node in waiting:
         if isinstance(node, dict):
-            if "modifierExtension" in node:
+            if "modifierExtension" in node or _RULES in node:
                 return True
             waiting += [value for value in node.values() if isinstance(value, dict | list)]
         elif isinstance(node, list):
@@ -162,7 +174,9 @@ def _modifier_extensions(element: object, expression: str) -> Iterator[str]:
         for name, value in element.items():
             # FHIRPath names a choice of types without the type
             place = f"{expression}.{_TIMING_CHOICE.sub('', name)}"
-            if name != "modifierExtension":
+            if name == _RULES:
+                yield place
+            elif name != "modifierExtension":
                 yield from _modifier_extensions(value, place)
             elif isinstance(value, list):
                 yield from (f"{place}[{position}]" for position in range(len(value)))

@@ -201,6 +201,18 @@ def test_an_unknown_modifier_extension_is_refused_anywhere(change: Json, place: 
     assert refused(service_request(**change)) == [("extension", place)]
 
 
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"implicitRules": "urn:x"}, "implicitRules"),
+        ({"contained": [{"resourceType": "Patient", "implicitRules": "urn:x"}]}, "contained[0].implicitRules"),
+    ],
+)
+def test_so_are_rules_that_nobody_here_knows(change: Json, place: str) -> None:
+    """https://hl7.org/fhir/R4/resource-definitions.html#Resource.implicitRules"""
+    assert refused(service_request(**change)) == [("not-supported", place)]
+
+
 def test_an_unknown_extension_is_no_problem() -> None:
     assert the_order(service_request(extension=[{"url": "urn:x", "valueDecimal": 1}]))
 
