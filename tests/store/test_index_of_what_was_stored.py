@@ -12,7 +12,7 @@ from service.store.search_parameters import BY_TYPE
 from tests.store.made_up import Maker
 
 MIGRATION = importlib.import_module("service.store.migrations.versions.0008_search_by_date_and_number")
-_UNKNOWN_THEN = {"Provenance", "AuditEvent"}
+_UNKNOWN_THEN = {"Provenance", "AuditEvent", "SearchParameter"}
 
 _DATES = "SELECT type, id, dated_from::text, dated_until::text FROM resource ORDER BY 1, 2"
 _ROWS = "SELECT type, id, param, value, status, last_updated FROM search_value ORDER BY 1, 2, 3, 4"

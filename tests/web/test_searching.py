@@ -43,7 +43,6 @@ SPECIAL = [
         "_lastUpdated=yesterday",
         "_lastUpdated=gt2026-13-01",
         "_lastUpdated=zz2026-11-23",
-        "_lastUpdated=2026,2027",
         "_count=-1",
         "_count=many",
         "_count=1.5",
