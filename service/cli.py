@@ -68,7 +68,7 @@ def _in_words(problem: Exception) -> str | None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8080, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Web processes.")
 @click.option("--threads", envvar="SLUSS_THREADS", default=8, show_default=True, help="Requests at work per process.")
 @click.option("--with-worker", is_flag=True, help="Also run the background worker.")
@@ -324,7 +324,7 @@ def team_absent(team_id: str, first: datetime, last: datetime, substitute: str |
 
 
 @main.command("stand-in")
-@click.option("--port", default=8090, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8090, show_default=True)
 def stand_in(port: int) -> None:
     """Run a small FHIR server that stands in for the region's, for demonstrations and tests."""
     from service.exchange.stand_in import running_stand_in
