@@ -200,6 +200,8 @@ def _is_loopback(address: str | None) -> bool:
 
 
 def _safe_headers(response: Response) -> Response:
+    if response.status_code == 204:
+        response.headers.pop("Content-Type", None)  # there is nothing of any type
     for name, value in SAFE_HEADERS:
         response.headers.setdefault(name, value)
     return response

@@ -71,6 +71,8 @@ def parse_history(
             if strict:
                 issues.append(_cannot(IssueCode.NOT_SUPPORTED, f"Unknown parameter '{name}' for a history."))
             continue
+        if not value:
+            continue
         changes = read(value)
         if isinstance(changes, str):
             issues.append(_cannot(IssueCode.VALUE, changes))

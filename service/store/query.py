@@ -92,8 +92,9 @@ class _Reader:
             return
         if special is not None:
             if not chain and modifier == "iterate" and base in ("_include", "_revinclude"):
-                self._include(value, reverse=base == "_revinclude", iterate=True)
-                self._used(name, value)
+                if value:
+                    self._include(value, reverse=base == "_revinclude", iterate=True)
+                    self._used(name, value)
             elif modifier or chain:
                 self._refuse(IssueCode.NOT_SUPPORTED, f"'{name[len(base) :]}' is not supported for {base}.")
             elif value:

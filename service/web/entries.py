@@ -74,6 +74,8 @@ def as_entry(entry: Entry, against: Sequence[Issue]) -> Response:
     with current_app.request_context(_environ(entry, entry.resource)):
         try:
             outside = [issue for issue in against if not (issue.expression or "").startswith(entry.expression)]
+            if entry.method == "POST" and path_of(entry).endswith("/_search"):
+                raise Refusal(Kind.UNREADABLE, [_SEARCH_BY_GET])
             if outside or entry.method is None:
                 raise Refusal(Kind.UNREADABLE, outside or against)
             answer = _dispatched()
@@ -82,6 +84,14 @@ def as_entry(entry: Entry, against: Sequence[Issue]) -> Response:
         answer = note(answer)
     entry_recorded()
     return answer
+
+
+_SEARCH_BY_GET = error(
+    IssueCode.NOT_SUPPORTED,
+    None,
+    "I en batch söker man med GET.",
+    "a search in a batch is a GET: request.method GET, request.url Type?parameter=value",
+)
 
 
 def _dispatched() -> Response:

@@ -27,8 +27,9 @@ def read(type_: str, id_: str) -> Response:
 def vread(type_: str, id_: str, version: int) -> Response:
     """vread, under the same conditions."""
     stored = seen("r").version(type_, id_, version)
-    if stored is None:
-        raise not_found(type_, f"{id_}/_history/{version}")
+    written = request.path.rstrip("/").rpartition("/")[2]
+    if stored is None or written != str(version):  # 01 is no version's name
+        raise not_found(type_, f"{id_}/_history/{written}")
     return shown(stored)
 
 

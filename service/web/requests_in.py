@@ -128,7 +128,7 @@ def check_media() -> None:
         version = request.mimetype_params.get("fhirversion", "4.0")
         if request.mimetype not in allowed or charset not in ("utf-8", "utf8") or version not in FHIR_VERSIONS:
             raise UnsupportedMediaType
-    wanted = request.args.get("_format")
+    wanted = request.args.get("_format", request.form.get("_format") if searches else None)
     if wanted is not None:
         check_format(wanted)
     elif not _allows_json(request.headers.get("Accept", "")):

@@ -95,6 +95,15 @@ def test_searches_histories_and_dry_runs_are_answered_with_their_resource(fhir: 
     assert [len(r.get("entry", [])) for r in resources[:3]] == [2, 0, 1]
 
 
+def test_a_search_by_post_is_told_to_come_as_a_get(fhir: Client, referral: Referral) -> None:
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "status", "valueCode": "requested"}]}
+    sent = of("batch", entry("POST", "Task/_search?status=requested"), entry("POST", "Task/_search", parameters))
+    for told in content(fhir.post("", sent))["entry"]:
+        assert told["response"]["status"] == "400 Bad Request"
+        (issue,) = told["response"]["outcome"]["issue"]
+        assert (issue["code"], "is a GET" in issue["diagnostics"]) == ("not-supported", True)
+
+
 def test_an_entry_that_is_not_r4_is_refused_by_itself(fhir: Client, referral: Referral) -> None:
     sent = of(
         "batch",

@@ -104,6 +104,11 @@ def test_a_value_that_cannot_be_read_is_400(fhir: Client, moved: Referral, asked
         outcome(fhir.get(f"{path}?{asked}"), 400)
 
 
+def test_an_empty_parameter_is_passed_over(fhir: Client, moved: Referral) -> None:
+    place = f"{moved.task_place}/_history"
+    assert content(fhir.get(f"{place}?_since=&_at=&_count=&_page=")) == content(fhir.get(place))
+
+
 def test_an_unknown_parameter_is_passed_over_unless_strict(fhir: Client, moved: Referral) -> None:
     place = f"{moved.task_place}/_history?colour=blue"
     assert content(fhir.get(place))["link"][0]["url"] == f"{fhir.base}/{moved.task_place}/_history"

@@ -136,6 +136,11 @@ def test_the_whole_does_not_say_so(fhir: Client, referral: Referral) -> None:
         assert content(fhir.get(f"{referral.task_place}?{asked}")) == referral.task
 
 
+@pytest.mark.parametrize("version", ["01", "0", "2", "x"])
+def test_what_is_no_versions_name_is_404(fhir: Client, referral: Referral, version: str) -> None:
+    outcome(fhir.get(f"{referral.task_place}/_history/{version}"), 404)
+
+
 @pytest.mark.parametrize("summary", ["count", "nonsense", ""])
 def test_a_summary_that_a_read_has_not_is_400(fhir: Client, referral: Referral, summary: str) -> None:
     outcome(fhir.get(f"{referral.task_place}?_summary={summary}"), 400)

@@ -117,7 +117,6 @@ def test_the_history_of_a_type_waits_for_open_writers_and_that_of_a_resource_doe
     ("name", "value"),
     [
         ("_since", "yesterday"),
-        ("_since", ""),
         ("_at", "2026-13-01"),
         ("_count", "0"),
         ("_count", "-1"),

@@ -84,6 +84,11 @@ def test_a_bad_parameter_is_an_issue(name: str, value: str, code: str) -> None:
     assert _refused("Task", (name, value)) == [code]
 
 
+@pytest.mark.parametrize("name", ["_include", "_include:iterate", "_revinclude:iterate", "status", "_sort", "_count"])
+def test_an_empty_parameter_is_passed_over(name: str) -> None:
+    assert parse_query("Task", [(name, "")], strict=True) == SearchQuery("Task")
+
+
 def test_all_problems_are_told_at_once() -> None:
     assert len(_refused("Task", ("_count", "x"), ("_sort", "x"), ("authored-on", "x"))) == 3
 

@@ -154,6 +154,9 @@ def test_a_search_by_post_answers_as_by_get_and_counts_what_is_in_the_address_to
     assert content(posted)["entry"] == asked["entry"]
     assert sluss.post("/fhir/Task/_search", "status=requested&_format=xml", form).status_code == 406
     assert sluss.post("/fhir/Task/_search", "status=requested&_format=json", form).status_code == 200
+    html = {**form, "Accept": "text/html"}
+    assert sluss.post("/fhir/Task/_search", "status=requested&_format=json", html).status_code == 200
+    assert sluss.post("/fhir/Task/_search", "status=requested", html).status_code == 406
 
 
 def test_a_summary_and_elements_show_a_part_and_say_so_on_every_page(sluss: Sluss) -> None:

@@ -216,7 +216,8 @@ def test_nobody_has_more_than_twenty(here: Sluss) -> None:
 def test_one_that_is_deleted_is_gone_and_its_place_is_free(here: Sluss) -> None:
     mine = made(here)
     path = f"/fhir/Subscription/{mine['id']}"
-    assert here.call("DELETE", path).status_code == 204
+    gone = here.call("DELETE", path)
+    assert (gone.status_code, gone.headers.get("Content-Type")) == (204, None)
     for method, address in (("GET", path), ("GET", f"{path}/$status"), ("GET", f"{path}/$events"), ("PUT", path)):
         answer = here.call(method, address, mine if method == "PUT" else None)
         assert answer.status_code == 410
