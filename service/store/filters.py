@@ -79,12 +79,20 @@ def elements(parameter: SearchParameter, parameters: Parameters, of: str) -> str
     return f"unnest({paths}::text[]) AS path CROSS JOIN jsonb_path_query({of}.body::jsonb, path::jsonpath) AS element"
 
 
+def named(row: str, name: str, value: str | None = None) -> str:
+    """That an index row of a resource, found by its id, is one of a parameter (of a value). No index can be entered by
+    what is said so: by the parameter and value alone PostgreSQL may go through all rows that have them, once for each
+    resource, where its figures are of a table that was small.
+    """
+    return f"{row}.param || '' = {name}" + (f" AND {row}.value || '' = {value}" if value is not None else "")
+
+
 def referred_to(clause_parameter: SearchParameter, parameters: Parameters, of: str) -> str:
     """A FROM item and its condition: the stored resources t that a reference parameter of a resource points at."""
     name = parameters.add(clause_parameter.indexed)
     return (
         "search_value f JOIN resource t ON t.type = split_part(f.value, '/', 1) AND t.id = split_part(f.value, '/', 2)"
-        f" WHERE f.type = {of}.type AND f.id = {of}.id AND f.param = {name}"
+        f" WHERE f.type = {of}.type AND f.id = {of}.id AND {named('f', name)}"
     )
 
 
@@ -99,7 +107,7 @@ def _present(parameter: SearchParameter, parameters: Parameters, of: str) -> str
         return present
     # Those made from contained ones have rows.
     name, target = parameters.add(parameter.indexed), parameters.add(f"{parameter.targets[0]}/")
-    row = _has_row(of, f"f.param = {name} AND starts_with(f.value, {target})")
+    row = _has_row(of, f"{named('f', name)} AND starts_with(f.value, {target})")
     said = parameters.add(f"$.{parameter.paths[0]}{_its_own(parameter)}")
     return f"{row} OR jsonb_path_exists({of}.body::jsonb, {said}::jsonpath)"
 
@@ -147,7 +155,7 @@ def _token(clause: Clause, value: Value, parameters: Parameters, of: str) -> str
         return _exists(parameter, below, variables, parameters, of)
     if (pairs := Clause(parameter, None, (value,)).pairs) is not None:
         ((row, wanted),) = pairs
-        return _has_row(of, f"f.param = {parameters.add(row)} AND f.value = {parameters.add(wanted)}")
+        return _has_row(of, named("f", parameters.add(row), parameters.add(wanted)))
     if parameter.shape not in (Shape.CODE, Shape.TRUTH):
         below = ".coding" if parameter.shape is Shape.CONCEPT else ""
         member = "value" if parameter.shape is Shape.IDENTIFIER else "code"
@@ -187,7 +195,7 @@ def _reference(clause: Clause, value: Value, parameters: Parameters, of: str) ->
     # By its index row, not by its JSON: a ServiceRequest is also found by the Patient made from its contained one.
     name = parameters.add(clause.parameter.indexed)
     target = parameters.add(indexed(str(value)))
-    return _has_row(of, f"f.param = {name} AND f.value = {target}")
+    return _has_row(of, named("f", name, target))
 
 
 def _string(clause: Clause, value: Value, parameters: Parameters, of: str) -> str:
@@ -266,7 +274,7 @@ def _quantity(clause: Clause, value: Value, parameters: Parameters, of: str) -> 
     if rows:
         name = parameters.add(clause.parameter.indexed)
         return (
-            f"EXISTS (SELECT FROM measured m WHERE m.type = {of}.type AND m.id = {of}.id AND m.param = {name}"
+            f"EXISTS (SELECT FROM measured m WHERE m.type = {of}.type AND m.id = {of}.id AND {named('m', name)}"
             f" AND {tests[0]}{BY_ITSELF})"
         )
     return _any_element(clause.parameter, " AND ".join(tests), parameters, of)

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/search.html#revinclude
 from collections.abc import Iterable, Sequence
 
 from service.store.asked import Include, SearchQuery
-from service.store.filters import Parameters
+from service.store.filters import Parameters, named
 from service.store.search import Statement
 from service.store.search_kinds import Shape
 from service.store.sight import EVERYTHING, Sight
@@ -70,7 +70,7 @@ def _forwards(asked: Sequence[Include], parameters: Parameters) -> list[str]:
         SELECT split_part(s.value, '/', 1) AS type, split_part(s.value, '/', 2) AS id FROM {_FOUND}
         JOIN unnest({types}::text[], {names}::text[], {targets}::text[]) AS asked (type, param, target)
              ON asked.type = found.type
-        JOIN search_value s ON s.type = found.type AND s.id = found.id AND s.param = asked.param
+        JOIN search_value s ON s.type = found.type AND s.id = found.id AND {named("s", "asked.param")}
              AND (asked.target = '' OR starts_with(s.value, asked.target || '/'))
         """
     ]

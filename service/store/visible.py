@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fhir_mappings.terminology import Systems
 from service.store.asked import SearchQuery
-from service.store.filters import BY_ITSELF, Parameters, Seen, filter_condition
+from service.store.filters import BY_ITSELF, Parameters, Seen, filter_condition, named
 from service.store.index_values import indexed
 from service.store.sight import Sight
 
@@ -113,10 +113,9 @@ def _addressed(sight: Sight, of: str, parameters: Parameters) -> str:
     """A message to one of the units; to any, where all are seen."""
     row = f"f.type = {of}.type AND f.id = {of}.id AND "
     if sight.every_referral:
-        row += "f.param = 'recipient:identifier'"
+        row += named("f", "'recipient:identifier'")
     else:
         units = [f"recipient:identifier {indexed(f'{Systems.HSA_ID}|{unit}')}" for unit in sorted(sight.organisations)]
-        # As one text: by the value alone all messages to the unit would be gone through for each of them.
         row += f"f.param || ' ' || f.value = ANY({parameters.add(units, array=True)}::text[])"
     return f"EXISTS (SELECT FROM search_value f WHERE {row}{BY_ITSELF})"
 

@@ -1,5 +1,7 @@
 """What the hot searches cost does not grow with what is stored."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -50,6 +52,12 @@ def _pages_read(plan: dict[str, Any]) -> int:
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
 def _explain(reader: Connections, sql: bytes, values: dict[str, Any]) -> dict[str, Any]:
     with reader.connection() as connection:
         row = connection.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + sql, values).fetchone()
@@ -97,6 +105,27 @@ def test_the_work_list_and_the_reply_poll_cost_the_same_over_1_000_and_100_000_r
         assert large <= 2.5 * small + 10, cost
 
     assert max(cost[100_000]) < 2_500, cost
+
+
+def test_what_is_known_by_its_id_is_looked_up_by_it_in_a_table_that_was_small_and_vacuumed(
+    store: Store, reader: Connections
+) -> None:
+    """Such a table is where another index looks as good, and the plan is kept while the table grows."""
+    _fill(store, 1, 200)
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE resource, search_value")
+    included = includes_of(query("Task", ("_include", "Task:focus")), [("Task", f"t-{n}") for n in range(1, 51)])
+    assert included is not None
+    by_row = [
+        query("Task", ("focus", "ServiceRequest/s-7"), ("owner", "HealthcareService/gavle")),
+        query("Task", ("owner", "HealthcareService/gavle"), ("patient:missing", "false")),
+        query("Task", ("owner", "HealthcareService/gavle"), ("focus:ServiceRequest.status", "active")),
+    ]
+    values = {"settled": NOW.replace(year=2030)}
+    for statement, alias in ((included, "s"), *((statement_for(asked), "f") for asked in by_row)):
+        plan = _explain(reader, statement.sql, statement.parameters | values)
+        entered = [node["Index Name"] for node in _nodes(plan) if node.get("Alias") == alias]
+        assert set(entered) == {"search_value_of_resource"}, json.dumps(plan)
 
 
 _EACH = """
