@@ -64,7 +64,8 @@ def _of_one(canonical: Canonical, parameter: SearchParameter) -> Json:
 def _headed(canonical: Canonical, id_: str, type_: str, name: str, told: str) -> Json:
     head = headed("SearchParameter", id_, canonical.base, SOFTWARE_VERSION, title="", description=told)
     del head["title"]  # R4 gives it none
-    return {**head, "derivedFrom": definition_of(type_, name), "code": name}
+    # Not active: a server that loads the package would search by these instead of its own, as HAPI does.
+    return {**head, "status": "draft", "derivedFrom": definition_of(type_, name), "code": name}
 
 
 def _abilities(parameter: SearchParameter) -> Json:

@@ -23,7 +23,7 @@ def test_a_definition_is_found_by_what_it_says_of_itself(sluss: Sluss, type_: st
         (only,) = sluss.search(f"{type_}?url={definition['url']}")
         assert only == definition
     assert sluss.search(f"{type_}?url={S}/{type_}/unknown") == []
-    assert sluss.search(f"{type_}?status=draft") == []
+    assert sluss.search(f"{type_}?status=retired") == []
 
 
 def test_a_plan_is_found_by_its_programme_and_a_profile_by_its_type(sluss: Sluss) -> None:

@@ -97,9 +97,8 @@ def _conditional(here: Here, place: str, answer: requests.Response) -> None:
         for entry in content(versions).get("entry", ())  # a kind that is kept apart has no history
     }
     number = int(resource["meta"]["versionId"])
-    alone = number - 1 not in stamps or stamps[number - 1].replace(microsecond=0) < stamps[number].replace(
-        microsecond=0
-    )
+    earlier, this = stamps.get(number - 1), stamps.get(number)
+    alone = earlier is None or this is None or earlier.replace(microsecond=0) < this.replace(microsecond=0)
     for headers, status in (
         ({"If-None-Match": etag}, 304),
         ({"If-None-Match": f'W/"999", {etag}'}, 304),
