@@ -31,11 +31,11 @@ SEARCHING = {
     "fhir_mappings.r4.primitives",
     "fhir_mappings.service_request",
     "fhir_mappings.strict_json",
+    "service.web.audiences",
     "service.web.bundles",
     "service.web.entries",
     "service.web.pretty",
     "service.web.requests_in",
-    "service.web.tokens",
 }
 FROM_OTHERS = {
     # who runs the service writes these, or the external server does, or who publishes keys

@@ -80,11 +80,16 @@ def test_so_do_the_parameters_of_the_record_with_all_that_they_know(here: Here) 
     assert set(_declared(here, "AuditEvent")) - discerning <= of_all, "of these nothing here tells whether they work"
 
 
+MOST = 20
+"""Values of one parameter that are asked for, where a type has many."""
+
+
 def test_so_do_the_parameters_of_types_that_are_kept_apart(here: Here) -> None:
     for type_ in here.apart:
         known = here.stored(type_)
         for name in _declared(here, type_):
-            for modifier, value in [a for a in _asked(here, list(known.values()), name) if not a[0]]:
+            asked = [one for one in _asked(here, list(known.values()), name) if not one[0]]
+            for modifier, value in asked[:: 1 + len(asked) // MOST]:  # the record has hundreds of values
                 wanted = here.matching(known.values(), name, modifier, value.replace(f"{here.base}/", ""))
                 found = {place.split("/")[1] for place in here.search(type_, [(name, value), ("_count", "1000")])}
                 assert found & known.keys() == wanted, (type_, name, value)
