@@ -26,13 +26,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop(_CLUSTER), ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # One HAPI is enough: what needs it runs in one process, one test after the other (--dist loadgroup).
-    for item in items:
-        if item.get_closest_marker("hapi"):
-            item.add_marker(pytest.mark.xdist_group("hapi"))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests have told of themselves (`record_property("told", …)`), figures that are wanted of good runs too."""
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind) if r.when == "call"]

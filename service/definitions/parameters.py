@@ -20,13 +20,12 @@ _STEP = re.compile(r'(\w+)(?: \? \(@\.(\w+) == "([^"]+)"\))?(?:\.|$)')
 
 def search_parameters(canonical: Canonical) -> Iterator[Json]:
     """One for each parameter of each type; one for all types of those that every type has."""
-    age = {"expression": "Resource.meta.lastUpdated", "comparator": list(PREFIXES)}
-    yield _of_all(canonical, "_id", {"type": "token", "expression": "Resource.id"})
+    age = {"expression": "meta.lastUpdated", "comparator": list(PREFIXES)}
+    yield _of_all(canonical, "_id", {"type": "token", "expression": "id"})
     yield _of_all(canonical, "_lastUpdated", {"type": "date", **age})
     for name, parameter in BY_TYPE["Task"].items():
         if name.startswith("_"):
-            paths = [f"Resource.{path}" for path in parameter.paths]
-            told = {"type": str(parameter.kind), "expression": " | ".join(paths), **_abilities(parameter)}
+            told = {"type": str(parameter.kind), "expression": " | ".join(parameter.paths), **_abilities(parameter)}
             yield _of_all(canonical, name, told)
     for parameter in PARAMETERS:
         if not parameter.name.startswith("_"):
@@ -34,10 +33,10 @@ def search_parameters(canonical: Canonical) -> Iterator[Json]:
 
 
 def _of_all(canonical: Canonical, name: str, told: Json) -> Json:
-    element = told["expression"].partition(".")[2]
     types = sorted(BY_TYPE)
+    described = f"Resources of every type by {told['expression']}."
     return {
-        **_headed(canonical, f"Resource-{name[1:]}", types[0], name, f"Resources of every type by {element}."),
+        **_headed(canonical, f"Resource-{name[1:]}", types[0], name, described),
         "base": types,
         "multipleOr": True,
         "multipleAnd": True,
