@@ -21,7 +21,7 @@ def publish(house: House) -> int:
     """
     check_in_use(house.pack, house.store)
     with house.store.change() as change:
-        change.lock_patient("the directory")  # any key of its own serves: processes that start together take turns
+        change.lock_key("the directory")  # processes that start together take turns
         organisations = dict(_organisations(house, change))
         described = definitions(house.pack, house.canonical)
         resources = [*_units(house, organisations), *_teams(house, organisations), *described]

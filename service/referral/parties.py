@@ -193,7 +193,7 @@ class _Desk:
         type_, _, id_ = reference.partition("/")
         if not _says_more(resource, self.change.get(type_, id_)):
             return
-        self.change.lock_patient(f"description of {reference}")  # any key of its own serves
+        self.change.lock_key(f"description of {reference}")
         now = self.change.seen_by(EVERYTHING).get(type_, id_)
         if now is not None and now.last_updated < self.change.stamp and _says_more(resource, now):
             self.writes.append(Write({**resource, "id": id_}, expect=now.version))

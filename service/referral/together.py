@@ -27,7 +27,7 @@ def together(house: House, caller: Caller, concerning: Iterable[Reference]) -> I
             change.lock_referral(id_)
         if len(rows) > 1:
             for key in sorted({row.patient_key for row in rows.values()}):
-                change.lock_patient(key)
+                change.lock_key(key)
         yield replace(house, store=Joined(house.store, change))
 
 

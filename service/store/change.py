@@ -78,7 +78,7 @@ class Change(View):
     def open_referral(self, new: NewReferral) -> ReferralRow | None:
         """Takes in a referral under its organisation and placer identifier. None when that is taken: by a committed
         one, or by a concurrent one, whose end is waited for. On success this transaction holds the row's lock and the
-        patient's (`lock_patient`).
+        patient's (`lock_key`).
         """
         values = {name: getattr(new, name) for name in NewReferral.__slots__}
         values |= {"alerted": Texts(new.alerted), "involved": Texts(new.involved)}
@@ -107,11 +107,11 @@ class Change(View):
             self._patients[referral_id] = fields["patient"]
         self._deeds.referrals[referral_id] = None
 
-    def lock_patient(self, patient_key: str) -> None:
-        """Waits until no other transaction holds this patient's lock, then holds it until the end: two referrals of one
-        patient at the same time see each other.
+    def lock_key(self, key: str) -> None:
+        """Waits until no other transaction holds this key, then holds it until the end. A patient's key, so that two
+        referrals of one patient at the same time see each other; or one for whatever else takes turns.
         """
-        self.connection.execute(statements.LOCK_PATIENT, {"patient_key": patient_key})
+        self.connection.execute(statements.LOCK_KEY, {"key": key})
 
     def claim_natural(self, kind: str, key: str, reference: Reference) -> Reference:
         """Makes `reference` the one resource that stands for `key`, unless another is or is just becoming it; the one

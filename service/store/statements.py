@@ -131,7 +131,7 @@ VALUES (%(id)s, %(organisation)s, %(placer_system)s, %(placer_value)s, %(fingerp
 ON CONFLICT (placer_key) DO NOTHING
 RETURNING pg_advisory_xact_lock(5701, hashtext(patient_key)), sluss_stamp()
 """
-"""The stamp is taken when the patient's lock (LOCK_PATIENT) is there: expressions are evaluated in their order."""
+"""The stamp is taken when the patient's lock (LOCK_KEY) is there: expressions are evaluated in their order."""
 
 LOCK_REFERRAL: LiteralString = f"""
 WITH locked AS MATERIALIZED (SELECT {REFERRAL} FROM referral WHERE id = %(id)s FOR UPDATE)
@@ -139,7 +139,7 @@ SELECT {REFERRAL} FROM locked
 """
 
 # The second key is the patient's; the first sets these locks apart from others'.
-LOCK_PATIENT: LiteralString = "SELECT pg_advisory_xact_lock(5701, hashtext(%(patient_key)s))"
+LOCK_KEY: LiteralString = "SELECT pg_advisory_xact_lock(5701, hashtext(%(key)s))"
 
 SURROUNDINGS: LiteralString = """
 SELECT 'natural', n.kind, n.key, n.reference, r.referral_id, r.version, r.last_updated, r.body

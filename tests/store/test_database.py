@@ -136,9 +136,9 @@ def test_a_deadlock_is_unavailable_and_the_other_goes_on(store: Store) -> None:
     def lock(first: str, second: str) -> None:
         try:
             with store.change() as change:
-                change.lock_patient(first)
+                change.lock_key(first)
                 together.wait(5)
-                change.lock_patient(second)
+                change.lock_key(second)
             outcomes.append("went on")
         except StoreUnavailable as unavailable:
             outcomes.append(str(unavailable))

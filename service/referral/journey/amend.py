@@ -67,7 +67,7 @@ def amend(house: House, caller: Caller, sent: Json, order_id: str, if_match: fro
         before = case.order
         if is_withdrawn(order_part.resource) and not beside and _same(order_part.resource, before):
             return _receipt(case, _as_decided(case))  # said before: nothing changes
-        change.lock_patient(case.row.patient_key)
+        change.lock_key(case.row.patient_key)
         parties = settle(house, change, case.row, read)
         case.organisation = parties.organisation
         kept = keep(case, read, parties)
@@ -170,7 +170,7 @@ def _take_evidence(case: Case, resource: Json) -> Stored:
     follow_ratings(case, read.referral.madrs_s)
     case.record("evidence", resource=reference)
     if _is_referrer(case):
-        case.change.lock_patient(case.row.patient_key)
+        case.change.lock_key(case.row.patient_key)
         _reconsidered(case, "Remittenten har lämnat nya uppgifter.", None)
     else:
         # the treating team's own follow-up is not a new referral, but its signs of risk alert like any other
